@@ -1,0 +1,2 @@
+//! `kubectl mesh-authz`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! How a plugin talks with a person.
