@@ -1,1 +1,19 @@
 //! How a plugin talks with a person.
+//!
+//! A plugin's `main` gives its command line to [`run`](run::run); a command gets a
+//! [`Ui`](terminal::Ui) and its arguments, and returns an [`Exit`](failure::Exit) or a
+//! [`Failure`](failure::Failure). Nothing is printed in any other way.
+
+pub mod failure;
+pub mod help;
+pub mod output;
+pub mod run;
+pub mod table;
+pub mod terminal;
+pub mod text;
+
+pub use failure::{Exit, Failure};
+pub use output::Output;
+pub use run::run;
+pub use table::Table;
+pub use terminal::Ui;
