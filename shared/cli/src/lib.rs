@@ -4,6 +4,7 @@
 //! [`Ui`](terminal::Ui) and its arguments, and returns an [`Exit`](failure::Exit) or a
 //! [`Failure`](failure::Failure). Nothing is printed in any other way.
 
+pub mod connection;
 pub mod failure;
 pub mod help;
 pub mod output;

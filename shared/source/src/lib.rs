@@ -1,1 +1,3 @@
 //! Where a World comes from.
+
+pub mod cluster;

@@ -1,0 +1,63 @@
+//! The HTTP client for one [`Connection`].
+
+use std::time::Duration;
+
+use http::Response;
+use kube::client::ClientBuilder;
+use kube::client::retry::RetryPolicy;
+use tower::buffer::BufferLayer;
+use tower::retry::RetryLayer;
+use tower::util::MapResponseLayer;
+
+use super::kubeconfig::{Selected, Surroundings, select};
+use super::request::Server;
+use super::warnings::Warnings;
+use super::{Connection, Error};
+
+/// Requests that may wait for the connection's turn; far more than are ever under way.
+const WAITING: usize = 64;
+
+/// Opens a connection. Nothing is sent yet, but a credential plugin of the kubeconfig runs here, and
+/// may ask the user something: nothing of ours must be on the terminal.
+///
+/// Returns the server and its context's namespace.
+pub(crate) async fn connect(connection: &Connection) -> Result<(Server, String), Error> {
+    let selected = select(connection, &Surroundings::real())?;
+    let namespace = selected.namespace.clone();
+    let server = open(selected, connection.request_timeout).await?;
+    Ok((server, namespace))
+}
+
+async fn open(selected: Selected, timeout: Option<Duration>) -> Result<Server, Error> {
+    let plugin = selected.user.exec.clone();
+    let mut configuration = selected.configuration().await?;
+    // kube's own retries go on for minutes, which looks like a hang.
+    configuration.default_retry = false;
+    let host = host(&configuration.cluster_url);
+    let warnings = Warnings::default();
+    let listener = warnings.clone();
+    let retry = RetryPolicy::new(Duration::from_millis(100), Duration::from_secs(2), 5, true)
+        .map_err(|error| Error::Configuration { reason: error.to_string() })?;
+    let client = ClientBuilder::try_from(configuration)
+        .map_err(|error| match error {
+            kube::Error::Auth(error) => Error::Credentials {
+                reason: error.to_string(),
+                install: plugin.and_then(|plugin| plugin.install_hint),
+            },
+            other => Error::Configuration { reason: other.to_string() },
+        })?
+        .with_layer(&MapResponseLayer::new(move |response: Response<_>| {
+            listener.collect(response.headers());
+            response
+        }))
+        .with_layer(&BufferLayer::new(WAITING))
+        .with_layer(&RetryLayer::new(retry))
+        .build();
+    Ok(Server { client, timeout, host, warnings })
+}
+
+/// Host and port, as kubectl names a server.
+fn host(url: &http::Uri) -> String {
+    let standard = if url.scheme_str() == Some("http") { 80 } else { 443 };
+    format!("{}:{}", url.host().unwrap_or_default(), url.port_u16().unwrap_or(standard))
+}

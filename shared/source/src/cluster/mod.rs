@@ -1,0 +1,25 @@
+//! The live cluster as a source of a World.
+//!
+//! [`read`] lists the wanted kinds side by side, page by page, and keeps of every object only what
+//! the model reads (see [`slim`]). Which cluster, and as whom, is a [`Connection`]: kubectl's own
+//! flags as plain data, resolved the way kubectl resolves them.
+//!
+//! Nothing here writes, and Secrets are never read.
+
+mod client;
+mod connection;
+mod discovery;
+mod error;
+mod kubeconfig;
+mod list;
+mod mesh_configuration;
+mod page;
+mod read;
+mod request;
+mod slim;
+mod warnings;
+
+pub use connection::Connection;
+pub use error::{Error, Unreachable};
+pub use kubeconfig::{contexts, default_namespace};
+pub use read::{Progress, Read, read};
