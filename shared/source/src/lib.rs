@@ -1,3 +1,5 @@
 //! Where a World comes from.
 
 pub mod cluster;
+pub mod error;
+pub mod manifests;
