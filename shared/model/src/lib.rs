@@ -3,5 +3,23 @@
 //! A [`World`](world::World) is a snapshot of objects, each with its origin. Everything else in this
 //! crate reads a World and answers a question about it.
 
+pub mod authorization;
+pub mod destination_rule;
+pub mod gateway;
+pub mod host;
+pub mod injection;
+pub mod labels;
+pub mod mesh_config;
 pub mod object;
+pub mod path;
+pub mod pattern;
+pub mod peer_authentication;
+pub mod policy;
+pub mod protocol;
+pub mod request_authentication;
+pub mod service;
+pub mod sidecar;
+pub mod trust_domain;
+pub mod version;
+pub mod workload;
 pub mod world;

@@ -1,0 +1,9 @@
+//! The decision: is a request let through, by which rule, and why not by the others.
+
+pub mod attribute;
+pub mod chain;
+pub mod compile;
+pub mod condition;
+pub mod judge;
+pub mod request;
+pub mod solver;
