@@ -167,13 +167,18 @@ func Start(dir string, listeners []json.RawMessage) (*Envoy, error) {
 	return e, nil
 }
 
+// EndedError says that the process ended by itself, with its log.
+type EndedError struct{ text string }
+
+func (e *EndedError) Error() string { return e.text }
+
 // settle waits for the server to be live and reads which listeners were refused.
 func (e *Envoy) settle() error {
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		select {
 		case err := <-e.done:
 			log, _ := os.ReadFile(filepath.Join(e.dir, "envoy.log"))
-			return fmt.Errorf("envoy ended: %v\n%s", err, log)
+			return &EndedError{fmt.Sprintf("envoy ended: %v\n%s", err, log)}
 		default:
 		}
 		if body, err := e.admin("/ready"); err == nil && strings.HasPrefix(body, "LIVE") {
