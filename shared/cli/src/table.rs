@@ -9,7 +9,7 @@ use crate::text::{Meaning, Styled, escape};
 /// The space between two columns.
 const GAP: u16 = 3;
 
-/// The width below which a column is not wrapped: words would fall apart.
+/// The width below which no column is wrapped: words would fall apart.
 const NARROWEST: u16 = 16;
 
 /// A table: upper-case headers, no lines, left aligned.
@@ -45,8 +45,8 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// The table as text. On a terminal of `width` columns the widest column wraps if it must;
-    /// without a width (a pipe) nothing ever wraps, so that a row is a line.
+    /// The table as text. On a terminal of `width` columns the widest column wraps if it
+    /// must; without a width (a pipe) nothing ever wraps, so that a row is a line.
     pub(crate) fn render(&self, width: Option<u16>, color: bool) -> String {
         let mut grid = Grid::new();
         grid.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -73,21 +73,20 @@ impl Table {
     }
 }
 
-/// Makes a table fit by wrapping its widest column; the last one if several are as wide. A terminal
-/// too narrow for that gets the table as it is, as from kubectl.
+/// Makes a table fit by wrapping its widest columns, and as few as possible. A terminal too narrow
+/// for that gets the table as it is, as from kubectl.
 fn fit(grid: &mut Grid, width: u16) {
-    let widths = grid.column_max_content_widths();
-    let gaps = GAP.saturating_mul(u16::try_from(widths.len().saturating_sub(1)).unwrap_or(u16::MAX));
-    let total = widths.iter().fold(gaps, |sum, width| sum.saturating_add(*width));
-    let Some((widest, content)) = widths.iter().copied().enumerate().max_by_key(|(_, width)| *width) else {
-        return;
-    };
-    let room = width.saturating_sub(total - content);
-    if total > width && room >= NARROWEST.min(content) {
-        grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(u16::MAX);
-        if let Some(column) = grid.column_mut(widest) {
-            column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(room + GAP)));
-        }
+    let contents = grid.column_max_content_widths();
+    let gaps = usize::from(GAP) * contents.len().saturating_sub(1);
+    let widest = contents.iter().copied().max().unwrap_or(0);
+    let total =
+        |limit: u16| gaps + contents.iter().map(|&content| usize::from(content.min(limit))).sum::<usize>();
+    let fits = |limit: &u16| total(*limit) <= usize::from(width);
+    let Some(limit) = (NARROWEST..=widest).rev().find(fits) else { return };
+    grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(u16::MAX);
+    for (column, content) in grid.column_iter_mut().zip(contents) {
+        let content = Width::Fixed(content.min(limit).saturating_add(GAP));
+        column.set_constraint(ColumnConstraint::Absolute(content));
     }
 }
 
@@ -155,6 +154,24 @@ web/frontend           no        no rule matches
     #[test]
     fn a_terminal_too_narrow_to_wrap_gets_whole_lines() {
         assert_eq!(table().render(Some(40), false), table().render(None, false));
+    }
+
+    #[test]
+    fn two_wide_columns_share_the_room() {
+        let mut table = Table::new(&["REQUESTS", "BECAUSE", "OK"]);
+        table.row([
+            "GET of everything below /orders",
+            "the policy allow-orders says so in its first rule",
+            "yes",
+        ]);
+        assert_eq!(
+            table.render(Some(60), false),
+            "\
+REQUESTS                    BECAUSE                     OK
+GET of everything below     the policy allow-orders     yes
+/orders                     says so in its first rule
+"
+        );
     }
 
     #[test]
