@@ -1,7 +1,10 @@
 //! What only a whole process shows: exit codes, streams, colour. The plugin is `examples/plugin.rs`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::thread;
 
 /// What a run of the plugin said, and how it ended.
 #[derive(Debug)]
@@ -18,9 +21,10 @@ fn plugin() -> Command {
     path.set_file_name("examples");
     let mut command = Command::new(path.join("plugin"));
     command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests"));
-    for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "KUBECONFIG", "HOME", "COLUMNS"] {
+    for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "KUBECONFIG"] {
         command.env_remove(variable);
     }
+    command.env("HOME", "/nonexistent");
     command
 }
 
@@ -58,6 +62,51 @@ fn a_no_is_not_an_error() {
 fn the_namespace_of_manifests_is_that_of_the_flag() {
     let ended = run(&["list", "payment", "-f", "payment.yaml", "-n", "orders", "-o", "yaml"], &[]);
     assert_eq!(ended.stdout, "apiVersion: kubectl-mesh.dev/v1\nkind: Listing\nobjects:\n- orders/payment\n");
+}
+
+/// An API server with the services `payment` and `ledger` in the namespace `default`, nothing else,
+/// and an opinion; returns its address.
+fn api_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let request: Vec<String> = BufReader::new(&connection)
+                .lines()
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty())
+                .collect();
+            let services = r#"{"metadata": {"name": "payment", "namespace": "default"}},
+                {"metadata": {"name": "ledger", "namespace": "default"}}"#;
+            let items = if request[0].contains("/services?") { services } else { "" };
+            let body =
+                format!(r#"{{"kind": "List", "apiVersion": "v1", "metadata": {{}}, "items": [{items}]}}"#);
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nWarning: 299 - \"ponder\"\r\nConnection: close";
+            write!(connection, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn what_if_lays_manifests_over_the_cluster() {
+    let server = api_server();
+    let live = run(&["list", "--no-headers", "--server", &server], &[]);
+    assert_eq!(
+        live.stdout,
+        "Service   default/ledger    default/ledger\nService   default/payment   default/payment\n"
+    );
+    assert!(live.stderr.starts_with("Warning: ponder\nthe cluster does not know "), "{}", live.stderr);
+    let after = run(&["list", "--no-headers", "--server", &server, "--what-if", "-f", "payment.yaml"], &[]);
+    assert_eq!(
+        after.stdout,
+        "\
+Service               default/ledger        default/ledger
+Service               default/payment       payment.yaml:1
+AuthorizationPolicy   shop/allow\\u001b[2J   payment.yaml:14
+"
+    );
 }
 
 #[test]
