@@ -1,8 +1,8 @@
 //! How a plugin talks with a person.
 //!
 //! A plugin's `main` gives its command line to [`run`](run::run); a command gets a
-//! [`Ui`](terminal::Ui) and its arguments, and returns an [`Exit`](failure::Exit) or a
-//! [`Failure`](failure::Failure). Nothing is printed in any other way.
+//! [`Ui`] and its arguments, and returns an [`Exit`] or a [`Failure`]. Nothing is printed in any
+//! other way.
 
 pub mod connection;
 pub mod failure;
