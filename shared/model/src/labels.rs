@@ -70,3 +70,9 @@ pub fn selector_matches(selector: &Value, labels: &Labels) -> bool {
             }
         })
 }
+
+impl From<Labels> for Selector {
+    fn from(labels: Labels) -> Self {
+        Self(labels)
+    }
+}

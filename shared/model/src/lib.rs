@@ -5,8 +5,10 @@
 
 pub mod authorization;
 pub mod destination_rule;
+pub mod envoy_filter;
 pub mod gateway;
 pub mod host;
+pub mod inbound;
 pub mod injection;
 pub mod labels;
 pub mod mesh_config;
@@ -16,6 +18,7 @@ pub mod pattern;
 pub mod peer_authentication;
 pub mod policy;
 pub mod protocol;
+pub mod question;
 pub mod request_authentication;
 pub mod service;
 pub mod sidecar;

@@ -44,6 +44,8 @@ pub struct Workload {
     pub ports: Vec<ContainerPort>,
     /// Whether there is a sidecar.
     pub injection: Injection,
+    /// Names of the pods, where pods are in the input.
+    pub pods: Vec<String>,
     /// Addresses of the pods that run.
     pub pod_ips: Vec<IpAddr>,
 }
@@ -114,7 +116,9 @@ pub(crate) fn read(objects: &[Arc<Object>], context: &Context<'_>) -> Vec<Worklo
             workload.injection.clone(),
         );
         let ips = std::mem::take(&mut workload.pod_ips);
-        groups.entry(key).or_insert(workload).pod_ips.extend(ips);
+        let group = groups.entry(key).or_insert(workload);
+        group.pods.push(object.name.clone());
+        group.pod_ips.extend(ips);
     }
     let mut workloads: Vec<Workload> = groups.into_values().collect();
     for object in objects {
@@ -189,6 +193,7 @@ fn from_template(
         host_network: spec.get("hostNetwork").and_then(Value::as_bool) == Some(true),
         ports,
         injection,
+        pods: Vec::new(),
         pod_ips: pod_ips.into_iter().collect(),
     })
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::compile::{CompiledRule, Compiler, Fate, Protocol};
+use super::condition::Condition;
 use super::request::{Fact, Request};
 use crate::policy::{Action, AuthorizationPolicy};
 use crate::request_authentication::JwtRule;
@@ -71,6 +72,26 @@ pub struct Chain {
 }
 
 impl Chain {
+    /// A chain without any filter.
+    #[must_use]
+    pub fn empty(protocol: Protocol) -> Self {
+        Self {
+            protocol,
+            custom: Vec::new(),
+            providers: BTreeMap::new(),
+            deny: Vec::new(),
+            allow: None,
+            silent: Vec::new(),
+            tokens: Vec::new(),
+            fates: Vec::new(),
+        }
+    }
+
+    /// All rules that decide.
+    pub fn rules(&self) -> impl Iterator<Item = &CompiledRule> {
+        self.custom.iter().chain(&self.deny).chain(self.allow.iter().flatten())
+    }
+
     /// Compiles the policies that select a workload (numbers into `all`) for one kind of chain.
     #[must_use]
     pub fn new(
@@ -80,16 +101,10 @@ impl Chain {
         tokens: Vec<JwtRule>,
         provider: impl Fn(&str) -> Provider,
     ) -> Self {
-        let mut chain = Self {
-            protocol: compiler.protocol,
-            custom: Vec::new(),
-            providers: BTreeMap::new(),
-            deny: Vec::new(),
-            allow: None,
-            silent: Vec::new(),
-            tokens: if compiler.protocol == Protocol::Http { tokens } else { Vec::new() },
-            fates: Vec::new(),
-        };
+        let mut chain = Self::empty(compiler.protocol);
+        if chain.protocol == Protocol::Http {
+            chain.tokens = tokens;
+        }
         for &number in selected {
             let Some(policy) = all.get(number) else { continue };
             let silent = policy.dry_run || policy.action == Action::Audit;
@@ -217,6 +232,11 @@ impl Chain {
 }
 
 impl CompiledRule {
+    /// All conditions of the rule.
+    pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        self.from.iter().chain(&self.to).flatten()
+    }
+
     /// The rule by policy and index.
     #[must_use]
     pub fn reference(&self) -> RuleRef {

@@ -1,0 +1,131 @@
+//! `what-can`: everything that a caller reaches.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::authorization::connection::{self, Presents, Way};
+use crate::authorization::evaluator::Evaluator;
+use crate::authorization::judge::Verdict;
+use crate::inbound;
+use crate::world::Assumption;
+
+use super::access::{self, access, witness_json};
+use super::reason::{Because, NearestMiss, RestsOn};
+use super::target::Caller;
+use super::who_can;
+
+/// One row.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The Service through which it is called, `namespace/name`; `null` for a call by address.
+    pub service: Option<String>,
+    /// The workload, `namespace/name`.
+    pub workload: String,
+    /// The workload's port.
+    pub port: u16,
+    /// `http` or `tcp`.
+    pub protocol: &'static str,
+    /// How the caller arrives.
+    pub arrives: &'static str,
+    /// In one word.
+    pub verdict: Verdict,
+    /// Which requests get through.
+    pub requests: Vec<String>,
+    /// One that gets through.
+    pub witness: Option<Value>,
+    /// What that rests on.
+    #[serde(rename = "restsOn")]
+    pub rests_on: Vec<RestsOn>,
+    /// Why.
+    pub because: Vec<Because>,
+    /// What came closest, where nothing gets through.
+    #[serde(rename = "nearestMiss", skip_serializing_if = "Option::is_none")]
+    pub nearest_miss: Option<NearestMiss>,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct WhatCan {
+    /// The caller: a principal, or `anonymous`.
+    pub caller: String,
+    /// Its workloads, `namespace/name`.
+    pub workloads: Vec<String>,
+    /// The rows.
+    pub targets: Vec<Row>,
+    /// What was assumed.
+    pub assumptions: Vec<Assumption>,
+}
+
+/// Answers for a caller; `within` keeps targets of these namespaces, all where `None`.
+pub fn what_can(evaluator: &mut Evaluator<'_>, caller: &Caller<'_>, within: Option<&str>) -> WhatCan {
+    let world = evaluator.world();
+    let mut rows: Vec<Row> = Vec::new();
+    let mut numbers = Vec::new();
+    for (number, target) in (0..).zip(&world.workloads) {
+        if within.is_some_and(|namespace| target.namespace != namespace) {
+            continue;
+        }
+        numbers.push(number);
+        for port in inbound::ports(world, target) {
+            let mut ways: Vec<Way> = match caller {
+                Caller::Anonymous => vec![Way { presents: Presents::Plaintext, reason: None, at: None }],
+                Caller::Principal(principal) => vec![Way::identity(principal.clone())],
+                Caller::Workloads(callers) => callers
+                    .workloads
+                    .iter()
+                    .filter_map(|number| world.workloads.get(*number))
+                    .map(|caller| connection::way(world, caller, target, &port, None))
+                    .collect(),
+            };
+            ways.sort();
+            ways.dedup();
+            for way in ways {
+                for &protocol in access::protocols(&port) {
+                    let found = access(evaluator, number, &port, &way, protocol);
+                    rows.push(Row {
+                        service: port.service.as_ref().map(|(service, _)| service.clone()),
+                        workload: target.key(),
+                        port: found.port,
+                        protocol: found.protocol.name(),
+                        arrives: access::arrives(&way),
+                        verdict: found.verdict,
+                        requests: found.requests,
+                        witness: found.witness.map(|witness| witness_json(&witness, found.protocol)),
+                        rests_on: found.rests_on,
+                        because: found.because,
+                        nearest_miss: found.nearest_miss,
+                    });
+                }
+            }
+        }
+    }
+    rows.sort_by(|a, b| {
+        (a.verdict, &a.workload, a.port, a.protocol).cmp(&(b.verdict, &b.workload, b.port, b.protocol))
+    });
+    let (name, workloads) = name(evaluator, caller);
+    WhatCan {
+        caller: name,
+        workloads,
+        targets: rows,
+        assumptions: who_can::assumptions(world, &numbers).into_iter().collect(),
+    }
+}
+
+/// A caller's principals, and its workloads.
+#[must_use]
+pub fn name(evaluator: &Evaluator<'_>, caller: &Caller<'_>) -> (String, Vec<String>) {
+    let world = evaluator.world();
+    match caller {
+        Caller::Anonymous => ("anonymous".to_owned(), Vec::new()),
+        Caller::Principal(principal) => (principal.clone(), Vec::new()),
+        Caller::Workloads(target) => {
+            let workloads: Vec<_> =
+                target.workloads.iter().filter_map(|number| world.workloads.get(*number)).collect();
+            let mut principals: Vec<String> =
+                workloads.iter().map(|w| world.principal(&w.namespace, &w.service_account)).collect();
+            principals.sort();
+            principals.dedup();
+            (principals.join(","), workloads.iter().map(|workload| workload.key()).collect())
+        }
+    }
+}

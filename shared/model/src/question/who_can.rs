@@ -1,0 +1,381 @@
+//! `who-can`: a row for each caller and port.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::authorization::attribute::Attribute;
+use crate::authorization::compile::Protocol;
+use crate::authorization::condition::Matcher;
+use crate::authorization::connection::{self, Presents, Way};
+use crate::authorization::evaluator::Evaluator;
+use crate::authorization::judge::Verdict;
+use crate::authorization::selection;
+use crate::authorization::solver::{Atom, Formula, Solved};
+use crate::inbound::{self, InboundPort};
+use crate::object::Kind;
+use crate::pattern::Pattern;
+use crate::workload::Workload;
+use crate::world::{Assumption, World};
+
+use super::access::{self, Access, access, witness_json};
+use super::reason::{Because, NearestMiss, RestsOn};
+use super::target::Target;
+
+/// What kind of caller a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CallerKind {
+    /// A service account with workloads behind it.
+    Identity,
+    /// The same, where the workloads are gateways: everybody outside hides behind them.
+    Gateway,
+    /// Whoever shows no identity: pods without a sidecar, hostNetwork, nodes, outside.
+    Anonymous,
+    /// A port that goes around the sidecar: whoever reaches it.
+    Bypass,
+    /// An identity that a policy names and nothing runs as.
+    Unmatched,
+}
+
+/// One row.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The principal without `spiffe://`, a pattern of principals, or `anonymous`.
+    pub caller: String,
+    /// The kind of caller.
+    pub kind: CallerKind,
+    /// The workloads behind it, `namespace/name`.
+    pub workloads: Vec<String>,
+    /// The target's workloads that the row is about.
+    pub targets: Vec<String>,
+    /// The workload's port.
+    pub port: u16,
+    /// `http` or `tcp`: a port whose protocol is not declared has a row for each.
+    pub protocol: &'static str,
+    /// How the caller arrives: `mtls`, `plaintext`, `tls` or `never`.
+    pub arrives: &'static str,
+    /// In one word.
+    pub verdict: Verdict,
+    /// Which requests get through.
+    pub requests: Vec<String>,
+    /// One that gets through.
+    pub witness: Option<Value>,
+    /// What that rests on.
+    #[serde(rename = "restsOn")]
+    pub rests_on: Vec<RestsOn>,
+    /// Why.
+    pub because: Vec<Because>,
+    /// What came closest, where nothing gets through.
+    #[serde(rename = "nearestMiss", skip_serializing_if = "Option::is_none")]
+    pub nearest_miss: Option<NearestMiss>,
+}
+
+/// The target as in the answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct TargetName {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The names of its workloads.
+    pub workloads: Vec<String>,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct WhoCan {
+    /// What was asked about.
+    pub target: TargetName,
+    /// The rows.
+    pub callers: Vec<Row>,
+    /// What was assumed.
+    pub assumptions: Vec<Assumption>,
+}
+
+/// A caller with all workloads that connect in the same way.
+struct Group {
+    caller: String,
+    kind: CallerKind,
+    workloads: Vec<String>,
+    way: Way,
+}
+
+/// Answers for a target.
+pub fn who_can(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> WhoCan {
+    let world = evaluator.world();
+    let mut rows: Vec<Row> = Vec::new();
+    let mut assumptions = assumptions(world, &target.workloads);
+    for variant in variants(world, &target.workloads) {
+        let Some((&number, names)) = variant.first().zip(Some(names(world, &variant))) else { continue };
+        let Some(workload) = world.workloads.get(number) else { continue };
+        for (port, reason) in inbound::bypassing(world, workload) {
+            rows.push(bypass_row(world, &names, port, reason));
+        }
+        if workload.injection.injected {
+            for (port, reason) in inbound::OWN_PORTS {
+                rows.push(bypass_row(world, &names, port, reason.to_owned()));
+            }
+        }
+        for port in inbound::ports(world, workload) {
+            if inbound::bypass(workload, port.port).is_some() {
+                continue;
+            }
+            let groups = groups(evaluator, number, workload, &port, target);
+            for group in groups {
+                for &protocol in access::protocols(&port) {
+                    let found = access(evaluator, number, &port, &group.way, protocol);
+                    assumptions.extend(found.doubts.iter().cloned());
+                    rows.push(row(&group, &names, found));
+                }
+            }
+        }
+    }
+    rows.sort_by(|a, b| {
+        (a.verdict, a.port, a.kind, &a.caller, a.protocol, &a.targets)
+            .cmp(&(b.verdict, b.port, b.kind, &b.caller, b.protocol, &b.targets))
+    });
+    let workloads = names(world, &target.workloads);
+    WhoCan {
+        target: TargetName { namespace: target.namespace.clone(), name: target.name.clone(), workloads },
+        callers: rows,
+        assumptions: assumptions.into_iter().collect(),
+    }
+}
+
+fn names(world: &World, numbers: &[usize]) -> Vec<String> {
+    numbers.iter().filter_map(|number| world.workloads.get(*number)).map(|w| w.name.clone()).collect()
+}
+
+fn row(group: &Group, targets: &[String], found: Access) -> Row {
+    Row {
+        caller: group.caller.clone(),
+        kind: group.kind,
+        workloads: group.workloads.clone(),
+        targets: targets.to_vec(),
+        port: found.port,
+        protocol: found.protocol.name(),
+        arrives: access::arrives(&group.way),
+        verdict: found.verdict,
+        requests: found.requests,
+        witness: found.witness.map(|witness| witness_json(&witness, found.protocol)),
+        rests_on: found.rests_on,
+        because: found.because,
+        nearest_miss: found.nearest_miss,
+    }
+}
+
+fn bypass_row(world: &World, targets: &[String], port: u16, reason: String) -> Row {
+    Row {
+        caller: "anonymous".to_owned(),
+        kind: CallerKind::Bypass,
+        workloads: without_sidecar(world),
+        targets: targets.to_vec(),
+        port,
+        protocol: Protocol::Tcp.name(),
+        arrives: "plaintext",
+        verdict: Verdict::Allow,
+        requests: vec![format!("* :{port}")],
+        witness: None,
+        rests_on: vec![RestsOn::Plaintext],
+        because: vec![Because::words(format!("no policy is asked on this port: {reason}"))],
+        nearest_miss: None,
+    }
+}
+
+/// Workloads of a target for which every answer is the same: the same policies, ports and modes.
+/// A Service can select pods that policies tell apart.
+fn variants(world: &World, numbers: &[usize]) -> Vec<Vec<usize>> {
+    let mut variants: Vec<(String, Vec<usize>)> = Vec::new();
+    for &number in numbers {
+        let Some(workload) = world.workloads.get(number) else { continue };
+        let ports = inbound::ports(world, workload);
+        let modes: Vec<_> = ports
+            .iter()
+            .map(|port| {
+                let mode = world
+                    .peer_authentications()
+                    .of_port(&workload.namespace, &workload.labels, port.port)
+                    .mode;
+                (port.port, port.protocol, &port.service, mode, inbound::bypass(workload, port.port))
+            })
+            .collect();
+        let same = format!(
+            "{:?} {:?} {modes:?} {:?}",
+            selection::policies(world, workload),
+            selection::tokens(world, workload),
+            inbound::bypassing(world, workload),
+        );
+        match variants.iter_mut().find(|(known, _)| *known == same) {
+            Some((_, numbers)) => numbers.push(number),
+            None => variants.push((same, vec![number])),
+        }
+    }
+    variants.into_iter().map(|(_, numbers)| numbers).collect()
+}
+
+/// Workloads that cannot show an identity.
+fn without_sidecar(world: &World) -> Vec<String> {
+    let names: BTreeSet<String> =
+        world.workloads.iter().filter(|workload| !workload.injection.injected).map(Workload::key).collect();
+    names.into_iter().collect()
+}
+
+/// Everybody who could call a port, each with the way in which they connect.
+fn groups(
+    evaluator: &mut Evaluator<'_>,
+    number: usize,
+    target: &Workload,
+    port: &InboundPort,
+    asked: &Target<'_>,
+) -> Vec<Group> {
+    let world = evaluator.world();
+    let mut groups: BTreeMap<(String, CallerKind, Way), Vec<String>> = BTreeMap::new();
+    for workload in world.workloads.iter().filter(|workload| workload.injection.injected) {
+        let principal = world.principal(&workload.namespace, &workload.service_account);
+        let kind = if world.is_gateway(workload) { CallerKind::Gateway } else { CallerKind::Identity };
+        let through = asked.service.filter(|service| {
+            inbound::services_on(world, target, port.port).any(|(known, _)| known.host() == service.host())
+        });
+        let way = connection::way(world, workload, target, port, through);
+        let names = groups.entry((principal, kind, way)).or_default();
+        if !names.contains(&workload.key()) {
+            names.push(workload.key());
+        }
+    }
+    let running: BTreeSet<String> = groups.keys().map(|(principal, ..)| principal.clone()).collect();
+    let mut all: Vec<Group> = groups
+        .into_iter()
+        .map(|((caller, kind, way), workloads)| Group { caller, kind, workloads, way })
+        .collect();
+    // Service accounts that nothing runs as now; `default` is in every namespace and says nothing.
+    for object in world.objects().iter().filter(|object| object.kind == Kind::ServiceAccount) {
+        let caller = world.principal(&object.namespace, &object.name);
+        if object.name != "default" && !running.contains(&caller) {
+            let way = Way::identity(caller.clone());
+            all.push(Group { caller, kind: CallerKind::Identity, workloads: Vec::new(), way });
+        }
+    }
+    all.push(Group {
+        caller: "anonymous".to_owned(),
+        kind: CallerKind::Anonymous,
+        workloads: without_sidecar(world),
+        way: Way { presents: Presents::Plaintext, reason: None, at: None },
+    });
+    let known: BTreeSet<String> = all.iter().map(|group| group.caller.clone()).collect();
+    all.extend(unmatched(evaluator, number, &known));
+    all
+}
+
+/// Identities that ALLOW rules name and nothing in the World has.
+fn unmatched(evaluator: &mut Evaluator<'_>, number: usize, known: &BTreeSet<String>) -> Vec<Group> {
+    let world = evaluator.world();
+    let chain = evaluator.chain(number, Protocol::Http);
+    let mut named: BTreeSet<&Matcher> = BTreeSet::new();
+    for rule in chain.allow.iter().flatten() {
+        for condition in rule.conditions() {
+            if condition.attribute == Attribute::Principal && !condition.negated {
+                named.extend(condition.matchers.iter());
+            }
+        }
+    }
+    let mut groups: Vec<Group> = Vec::new();
+    for matcher in named {
+        let Matcher::Text(pattern) = matcher else { continue };
+        if known.iter().any(|principal| pattern.matches(principal)) {
+            continue;
+        }
+        let (caller, principal) = match pattern.as_exact() {
+            Some(exact) => (exact.to_owned(), exact.to_owned()),
+            // Somebody whom the pattern would let in.
+            None => match somebody(evaluator, matcher) {
+                Some(principal) => (pattern.to_string(), principal),
+                None => continue,
+            },
+        };
+        let domain = principal.split('/').next().unwrap_or_default();
+        let foreign = !world.mesh.accepts_trust_domain(domain);
+        let duplicate =
+            groups.iter().any(|group| group.way.presents == Presents::Identity(principal.clone()));
+        if !foreign && !duplicate {
+            let way = Way::identity(principal);
+            groups.push(Group { caller, kind: CallerKind::Unmatched, workloads: Vec::new(), way });
+        }
+    }
+    groups
+}
+
+/// A principal of the mesh that a pattern matches.
+fn somebody(evaluator: &mut Evaluator<'_>, matcher: &Matcher) -> Option<String> {
+    let own = Pattern::Prefix(format!("{}/ns/", evaluator.world().mesh.trust_domains.own()).into());
+    let atom = |matchers: Rc<[Matcher]>| Formula::Atom(Atom { attribute: Attribute::Principal, matchers });
+    let formula = Formula::all([atom([matcher.clone()].into()), atom([Matcher::Text(own)].into())]);
+    match evaluator.judge().solve(&formula) {
+        Solved::Some(solution) => {
+            solution.texts.get(&Attribute::Principal).and_then(|texts| texts.first()).cloned()
+        }
+        Solved::None | Solved::GaveUp => None,
+    }
+}
+
+/// What every answer about these workloads assumes.
+#[must_use]
+pub fn assumptions(world: &World, numbers: &[usize]) -> BTreeSet<Assumption> {
+    let mut assumptions = BTreeSet::new();
+    let mut add = |code, text: String| {
+        assumptions.insert(Assumption { code, text });
+    };
+    if !world.mesh.is_known {
+        add(
+            "mesh-config-default",
+            "the mesh configuration was not in the input: Istio's defaults are assumed (trust domain cluster.local, root namespace istio-system)".to_owned(),
+        );
+    }
+    if world.version_source.is_none() {
+        add(
+            "istio-version-assumed",
+            format!("Istio's version is not known: {} is assumed", world.profile.version),
+        );
+    }
+    for gap in world.gaps() {
+        add("forbidden-list", format!("{} could not be listed: {}", gap.kind.plural(), gap.reason));
+    }
+    let mut namespaces: BTreeSet<&str> = BTreeSet::new();
+    namespaces.extend(world.workloads.iter().filter(|w| w.injection.assumed).map(|w| w.namespace.as_str()));
+    if !namespaces.is_empty() {
+        let names = namespaces.into_iter().collect::<Vec<_>>().join(", ");
+        add(
+            "namespace-not-in-input",
+            format!("pods are taken to be injected in namespaces that were not read: {names}"),
+        );
+    }
+    for workload in numbers.iter().filter_map(|number| world.workloads.get(*number)) {
+        for policy in selection::candidates(world, workload).filter_map(|n| world.policies.get(n)) {
+            if !policy.is_readable() {
+                add(
+                    "policy-unreadable",
+                    format!(
+                        "istiod cannot read AuthorizationPolicy {}: it is not in force",
+                        policy.object.key()
+                    ),
+                );
+            } else if let Some(revision) = &policy.revision {
+                add(
+                    "revision",
+                    format!(
+                        "AuthorizationPolicy {} is for revision {revision}; {} is taken to be served by {}",
+                        policy.object.key(),
+                        workload.key(),
+                        workload.injection.revision
+                    ),
+                );
+            }
+        }
+        if !selection::tokens(world, workload).is_empty() {
+            add("token-validity", "tokens are taken to be well signed and not expired".to_owned());
+        }
+    }
+    assumptions
+}
