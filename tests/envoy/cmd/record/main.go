@@ -27,6 +27,7 @@ import (
 	"github.com/kubectl-mesh/kubectl-mesh/tests/envoy/internal/identity"
 	"github.com/kubectl-mesh/kubectl-mesh/tests/envoy/internal/istio"
 	"github.com/kubectl-mesh/kubectl-mesh/tests/envoy/internal/proxy"
+	"github.com/kubectl-mesh/kubectl-mesh/tests/envoy/internal/sidecar"
 	"github.com/kubectl-mesh/kubectl-mesh/tests/envoy/internal/world"
 )
 
@@ -35,10 +36,11 @@ const batch = 25
 
 func main() {
 	requests := flag.Int("requests", 40, "requests for each World")
+	keep := flag.Bool("keep", false, "keep Envoy's configuration and logs")
 	only := flag.Int("only", -1, "make only the World of this number")
 	flag.Parse()
 	if flag.NArg() != 3 {
-		fmt.Fprintln(os.Stderr, "usage: record [-requests N] [-only N] SEED COUNT OUTDIR")
+		fmt.Fprintln(os.Stderr, "usage: record [-requests N] [-only N] [-keep] SEED COUNT OUTDIR")
 		os.Exit(2)
 	}
 	seed, err := strconv.ParseUint(flag.Arg(0), 10, 64)
@@ -57,6 +59,7 @@ func main() {
 	if err != nil {
 		fail(err)
 	}
+	r.keep = *keep
 	var indexes []int
 	for i := range count {
 		if *only < 0 || *only == i {
@@ -84,9 +87,10 @@ func fail(err error) {
 type recorder struct {
 	seed      uint64
 	requests  int
+	keep      bool
 	out       string
 	authority *identity.Authority
-	server    serverTLS
+	server    sidecar.ServerTLS
 
 	worlds, refused, allow, deny, named int
 }
@@ -105,7 +109,7 @@ func newRecorder(seed uint64, requests int, out string) (*recorder, error) {
 		return nil, err
 	}
 	return &recorder{seed: seed, requests: requests, out: out, authority: authority,
-		server: serverTLS{cert: chain, key: key, root: authority.PEM}}, nil
+		server: sidecar.ServerTLS{Cert: chain, Key: key, Root: authority.PEM}}, nil
 }
 
 // address is the pod's: it depends only on the seed and the World, for
@@ -154,10 +158,14 @@ func (r *recorder) ask(worlds []loaded) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	if r.keep {
+		fmt.Println("Envoy's files:", dir)
+	} else {
+		defer os.RemoveAll(dir)
+	}
 	var all []json.RawMessage
 	for _, w := range worlds {
-		ls, err := listeners(dir, w.Name, r.address(w.index), world.HTTPPort, world.TCPPort, w.config, r.server)
+		ls, err := sidecar.Listeners(dir, w.Name, r.address(w.index), world.HTTPPort, world.TCPPort, w.config, r.server)
 		if err != nil {
 			return err
 		}
@@ -252,9 +260,9 @@ func (r *recorder) call(q world.Request, address string) (client.Answer, error) 
 			return client.Answer{}, err
 		}
 		// The server's identity is not what is tested.
-		call.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, InsecureSkipVerify: true, ServerName: q.SNI, NextProtos: tcpALPN}
+		call.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, InsecureSkipVerify: true, ServerName: q.SNI, NextProtos: sidecar.TCPALPN}
 		if q.HTTP {
-			call.TLS.NextProtos = append(append([]string{}, httpALPN...), "http/1.1")
+			call.TLS.NextProtos = append(append([]string{}, sidecar.HTTPALPN...), "http/1.1")
 		}
 	}
 	return client.Do(call)
@@ -280,7 +288,12 @@ func (r *recorder) write(w loaded, answers []client.Answer, entries map[string]p
 			o.Allowed = a.Body == "ping\n"
 		}
 		o.RemoteIP = entry.RemoteIP
-		if m := matched.FindStringSubmatch(details); m != nil && !o.Allowed {
+		if o.Allowed {
+			// Envoy names an ALLOW rule only in the metadata of its HTTP filter,
+			// whose last writer is the ALLOW filter.
+			details = string(entry.HTTPRBAC)
+		}
+		if m := matched.FindStringSubmatch(details); m != nil {
 			o.Rule = m[1] + "/" + m[2] + "/" + m[3]
 			r.named++
 		}

@@ -67,6 +67,7 @@ type maker struct {
 	invalid bool // whether to put in what the webhook refuses
 	httpful bool // whether HTTP-only fields are wanted
 	podIP   string
+	trust   []string // the mesh's trust domains
 }
 
 // Make makes World number index of a seed. The address is the workload's.
@@ -133,6 +134,15 @@ func (m *maker) mesh() object {
 	}
 	if m.chance(60) {
 		config["pathNormalization"] = object{"normalization": pick(m, []string{"DEFAULT", "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"})}
+	}
+	m.trust = []string{"cluster.local"}
+	if td, ok := config["trustDomain"].(string); ok {
+		m.trust[0] = td
+	}
+	if aliases, ok := config["trustDomainAliases"].(list); ok {
+		for _, alias := range aliases {
+			m.trust = append(m.trust, alias.(string))
+		}
 	}
 	text, err := yaml.Marshal(config)
 	if err != nil {
@@ -532,6 +542,11 @@ func (m *maker) request() Request {
 		r.From = m.aim("principal", principals)
 		if !usable(r.From) || m.chance(50) {
 			r.From = pick(m, principals)
+		}
+		if m.chance(93) {
+			// Others do not survive the handshake.
+			_, rest, _ := strings.Cut(r.From, "/")
+			r.From = pick(m, m.trust) + "/" + rest
 		}
 		r.SNI = m.aim("sni", snis)
 		if strings.ContainsAny(r.SNI, "* ") {

@@ -1,4 +1,5 @@
-package main
+// Package sidecar wraps the filters that Istio made into listeners of a workload.
+package sidecar
 
 import (
 	"encoding/json"
@@ -16,8 +17,8 @@ type list = []any
 // The client protocols by which istiod's inbound listeners tell mesh traffic
 // (pilot/pkg/networking/core/filterchain_options.go).
 var (
-	httpALPN = []string{"istio-http/1.1", "istio"}
-	tcpALPN  = []string{"istio-peer-exchange", "istio"}
+	HTTPALPN = []string{"istio-http/1.1", "istio"}
+	TCPALPN  = []string{"istio-peer-exchange", "istio"}
 )
 
 // normalization is listener_builder.go's mapping of the mesh setting.
@@ -34,9 +35,9 @@ func normalization(mode meshconfig.MeshConfig_ProxyPathNormalization_Normalizati
 	}
 }
 
-// listeners are the workload's two ports. They listen on those very ports,
+// Listeners are the workload's two ports. They listen on those very ports,
 // since that is what rules see.
-func listeners(dir, name, address string, httpPort, tcpPort uint32, c *istio.Config, server serverTLS) ([]json.RawMessage, error) {
+func Listeners(dir, name, address string, httpPort, tcpPort uint32, c *istio.Config, server ServerTLS) ([]json.RawMessage, error) {
 	hcm := object{
 		"@type":       "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
 		"stat_prefix": "in", "access_log": list{proxy.AccessLog(dir)},
@@ -61,7 +62,7 @@ func listeners(dir, name, address string, httpPort, tcpPort uint32, c *istio.Con
 		log     list
 	}{
 		{httpPort, list{object{"name": "hcm", "typed_config": hcm}}, []string{"istio-http/1.0", "istio-http/1.1", "istio-h2"}, nil},
-		{tcpPort, tcp, tcpALPN, list{proxy.AccessLog(dir)}},
+		{tcpPort, tcp, TCPALPN, list{proxy.AccessLog(dir)}},
 	} {
 		chains := list{object{"name": "mtls", "filters": l.filters, "transport_socket": server.socket(c.TrustDomains),
 			"filter_chain_match": object{"transport_protocol": "tls", "application_protocols": l.alpn}}}
@@ -86,11 +87,11 @@ func listeners(dir, name, address string, httpPort, tcpPort uint32, c *istio.Con
 	return out, nil
 }
 
-// serverTLS is the workload's side of mTLS. The secrets stand in the listener
+// ServerTLS is the workload's side of mTLS. The secrets stand in the listener
 // instead of coming from the agent; the rest is pilot/pkg/security/authn/utils.
-type serverTLS struct{ cert, key, root string }
+type ServerTLS struct{ Cert, Key, Root string }
 
-func (s serverTLS) socket(trustDomains []string) object {
+func (s ServerTLS) socket(trustDomains []string) object {
 	var names list
 	for _, td := range trustDomains {
 		names = append(names, object{"san_type": "URI", "matcher": object{"prefix": "spiffe://" + td + "/"}})
@@ -101,8 +102,8 @@ func (s serverTLS) socket(trustDomains []string) object {
 		"common_tls_context": object{
 			"tls_params":       object{"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"},
 			"alpn_protocols":   list{"h2", "http/1.1"},
-			"tls_certificates": list{object{"certificate_chain": object{"inline_string": s.cert}, "private_key": object{"inline_string": s.key}}},
-			"validation_context": object{"trusted_ca": object{"inline_string": s.root},
+			"tls_certificates": list{object{"certificate_chain": object{"inline_string": s.Cert}, "private_key": object{"inline_string": s.Key}}},
+			"validation_context": object{"trusted_ca": object{"inline_string": s.Root},
 				"match_typed_subject_alt_names": names},
 		}}}
 }
