@@ -12,7 +12,7 @@ use tower::util::MapResponseLayer;
 use super::kubeconfig::{Selected, Surroundings, select};
 use super::request::Server;
 use super::warnings::Warnings;
-use super::{Connection, Error};
+use super::{Connection, Error, credentials, proxy};
 
 /// Requests that may wait for the connection's turn; far more than are ever under way.
 const WAITING: usize = 64;
@@ -28,24 +28,21 @@ pub(crate) async fn connect(connection: &Connection) -> Result<(Server, String),
     Ok((server, namespace))
 }
 
-async fn open(selected: Selected, timeout: Option<Duration>) -> Result<Server, Error> {
-    let plugin = selected.user.exec.clone();
+async fn open(mut selected: Selected, timeout: Option<Duration>) -> Result<Server, Error> {
+    credentials::resolve(&mut selected.user, &selected.cluster)?;
+    let proxy = selected.cluster.proxy_url.clone().filter(|url| !url.is_empty());
     let mut configuration = selected.configuration().await?;
+    proxy::correct(&mut configuration, proxy.as_deref())?;
     // kube's own retries go on for minutes, which looks like a hang.
     configuration.default_retry = false;
     let host = host(&configuration.cluster_url);
     let warnings = Warnings::default();
     let listener = warnings.clone();
+    let unusable = |reason: String| Error::Configuration { reason };
     let retry = RetryPolicy::new(Duration::from_millis(100), Duration::from_secs(2), 5, true)
-        .map_err(|error| Error::Configuration { reason: error.to_string() })?;
+        .map_err(|error| unusable(error.to_string()))?;
     let client = ClientBuilder::try_from(configuration)
-        .map_err(|error| match error {
-            kube::Error::Auth(error) => Error::Credentials {
-                reason: error.to_string(),
-                install: plugin.and_then(|plugin| plugin.install_hint),
-            },
-            other => Error::Configuration { reason: other.to_string() },
-        })?
+        .map_err(|error| unusable(error.to_string()))?
         .with_layer(&MapResponseLayer::new(move |response: Response<_>| {
             listener.collect(response.headers());
             response

@@ -365,3 +365,165 @@ fn looked(connection: &Connection, surroundings: &Surroundings) -> String {
         files => format!("there is no context in {}, and this is no pod of a cluster", files.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A directory of its own, gone at the end of the test.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(test: &str) -> Self {
+            let path = env::temp_dir().join(format!("mesh-kubeconfig-{}-{test}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn write(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn surroundings(directory: &Directory, variables: &[(&str, &str)]) -> Surroundings {
+        let variables: HashMap<String, OsString> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        Surroundings {
+            variable: Box::new(move |name| variables.get(name).cloned()),
+            home: Some(directory.0.join("home")),
+            service_account: directory.0.join("serviceaccount"),
+        }
+    }
+
+    fn two_contexts() -> Value {
+        json!({
+            "clusters": [{"name": "c", "cluster": {"server": "https://c", "certificate-authority-data": "YQ=="}},
+                         {"name": "d", "cluster": {"server": "https://d"}}],
+            "users": [{"name": "u", "user": {"token": "t", "username": "n", "password": "p"}}],
+            "contexts": [{"name": "a", "context": {"cluster": "c", "user": "u", "namespace": "n"}},
+                         {"name": "b", "context": {"cluster": "d", "user": ""}}],
+            "current-context": "a",
+        })
+    }
+
+    fn line(result: Result<Selected, Error>) -> String {
+        result.err().unwrap().line()
+    }
+
+    #[test]
+    fn the_home_directorys_file_is_the_default() {
+        let directory = Directory::new("home");
+        directory.write("home/.kube/config", &two_contexts().to_string());
+        let selected =
+            select(&Connection::default(), &surroundings(&directory, &[("KUBECONFIG", "")])).unwrap();
+        assert_eq!(
+            (selected.namespace.as_str(), selected.cluster.server.as_deref()),
+            ("n", Some("https://c"))
+        );
+    }
+
+    #[test]
+    fn flags_choose_other_entries() {
+        let directory = Directory::new("choose");
+        let path = directory.write("k", &two_contexts().to_string());
+        let surroundings = surroundings(&directory, &[]);
+        let file = Connection { kubeconfig: Some(path), ..Connection::default() };
+        let b = select(&Connection { context: Some("b".into()), ..file.clone() }, &surroundings).unwrap();
+        assert_eq!((b.namespace.as_str(), b.cluster.server.as_deref()), ("default", Some("https://d")));
+        let d = select(&Connection { cluster: Some("d".into()), ..file.clone() }, &surroundings).unwrap();
+        assert_eq!((d.namespace.as_str(), d.cluster.server.as_deref()), ("n", Some("https://d")));
+
+        let unknown = select(&Connection { context: Some("x".into()), ..file.clone() }, &surroundings);
+        let error = unknown.err().unwrap();
+        assert_eq!(error.line(), "error: context \"x\" does not exist");
+        assert_eq!(error.hint().as_deref(), Some("there are: a, b"));
+        let unknown = select(&Connection { cluster: Some("x".into()), ..file.clone() }, &surroundings);
+        assert_eq!(line(unknown), "error: cluster \"x\" does not exist");
+        let unknown = select(&Connection { user: Some("x".into()), ..file }, &surroundings);
+        assert_eq!(line(unknown), "error: auth info \"x\" does not exist");
+    }
+
+    #[test]
+    fn flags_win_over_the_files() {
+        let directory = Directory::new("win");
+        let path = directory.write("k", &two_contexts().to_string());
+        let connection = Connection {
+            kubeconfig: Some(path),
+            server: Some("elsewhere:80".into()),
+            token: Some("flag".into()),
+            insecure_skip_tls_verify: true,
+            client_certificate: Some("/cert".into()),
+            ..Connection::default()
+        };
+        let selected = select(&connection, &surroundings(&directory, &[])).unwrap();
+        assert_eq!(selected.cluster.server.as_deref(), Some("http://elsewhere:80"));
+        assert_eq!(selected.cluster.certificate_authority_data, None);
+        assert_eq!(selected.user.username, None);
+        assert_eq!(selected.user.client_certificate.as_deref(), Some("/cert"));
+        assert_eq!(serde_json::to_value(&selected.user).unwrap()["token"], "flag");
+        let both = Connection { certificate_authority: Some("/ca".into()), ..connection };
+        let error = line(select(&both, &surroundings(&directory, &[])));
+        assert_eq!(error, "error: specifying a root certificates file with the insecure flag is not allowed");
+    }
+
+    #[test]
+    fn without_anything_it_says_what_to_do() {
+        let directory = Directory::new("nothing");
+        let error = select(&Connection::default(), &surroundings(&directory, &[])).err().unwrap();
+        let config = directory.0.join("home/.kube/config");
+        assert_eq!(
+            error.line(),
+            format!(
+                "error: no cluster is configured: there is no context in {}, and this is no pod of a cluster",
+                config.display()
+            )
+        );
+        assert!(error.hint().unwrap().contains("-f FILE"));
+
+        let missing = Connection { kubeconfig: Some("/no/such/file".into()), ..Connection::default() };
+        let error = line(select(&missing, &surroundings(&directory, &[])));
+        assert!(error.starts_with("error: cannot read the kubeconfig /no/such/file: "), "{error}");
+        let path = directory.write("broken", "contexts: [");
+        let broken = Connection { kubeconfig: Some(path.clone()), ..Connection::default() };
+        let error = line(select(&broken, &surroundings(&directory, &[])));
+        assert!(error.starts_with(&format!("error: cannot understand the kubeconfig {}: ", path.display())));
+    }
+
+    #[test]
+    fn a_kubeconfig_without_current_context_lists_its_contexts() {
+        let directory = Directory::new("current");
+        let mut value = two_contexts();
+        value["current-context"] = "".into();
+        let path = directory.write("k", &value.to_string());
+        let connection = Connection { kubeconfig: Some(path), ..Connection::default() };
+        let error = select(&connection, &surroundings(&directory, &[])).err().unwrap();
+        assert!(error.hint().unwrap().contains("a, b"));
+    }
+
+    #[test]
+    fn in_a_pod_the_service_account_counts_and_flags_apply() {
+        let directory = Directory::new("pod");
+        directory.write("serviceaccount/token", "t");
+        directory.write("serviceaccount/namespace", "home\n");
+        let variables = [("KUBERNETES_SERVICE_HOST", "fd00::1"), ("KUBERNETES_SERVICE_PORT", "443")];
+        let connection = Connection { impersonate: Some("jane".into()), ..Connection::default() };
+        let selected = select(&connection, &surroundings(&directory, &variables)).unwrap();
+        assert_eq!(selected.cluster.server.as_deref(), Some("https://[fd00::1]:443"));
+        assert_eq!(selected.namespace, "home");
+        assert_eq!(selected.user.impersonate.as_deref(), Some("jane"));
+        assert!(selected.user.token_file.unwrap().ends_with("token"));
+    }
+}

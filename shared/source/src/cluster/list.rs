@@ -94,3 +94,81 @@ pub(crate) async fn read_one(
     };
     items.read_object(&bytes).map_err(|error| Error::Answer { path, reason: error.to_string() }.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use mesh_model::object::Kind;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::cluster::warnings::Warnings;
+
+    const PODS: List<'static> =
+        List { items: Items { kind: Kind::Pod, api_version: "v1" }, namespace: Some("x") };
+
+    /// A server with two pages, of which the second has expired so many times; and what it was asked.
+    fn server(expirations: usize) -> (Server, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        let left = Mutex::new(expirations);
+        let answer = move |request: Request<Body>| {
+            let uri = request.uri().to_string();
+            let is_second = uri.contains("continue=");
+            let mut left = left.lock().unwrap();
+            let (code, body) = if is_second && *left > 0 {
+                *left -= 1;
+                (410, r#"{"kind":"Status","code":410,"reason":"Expired","message":"too old"}"#.to_owned())
+            } else {
+                let next = if is_second || !uri.contains("limit=") { "" } else { "next+page=" };
+                let name = if is_second { "b" } else { "a" };
+                let item = format!(r#"{{"metadata":{{"namespace":"x","name":"{name}"}}}}"#);
+                (200, format!(r#"{{"metadata":{{"continue":"{next}"}},"items":[{item}]}}"#))
+            };
+            log.lock().unwrap().push(uri);
+            let response = Response::builder().status(code).body(Body::from(body.into_bytes())).unwrap();
+            async move { Ok::<_, Infallible>(response) }
+        };
+        let client = kube::Client::new(service_fn(answer), "default");
+        let server = Server { client, timeout: None, host: "h:1".into(), warnings: Warnings::default() };
+        (server, asked)
+    }
+
+    async fn read(expirations: usize) -> (Vec<String>, Vec<String>) {
+        let (server, asked) = server(expirations);
+        let objects = PODS.read(&server, &mut |_| {}).await.unwrap();
+        let asked = asked.lock().unwrap().clone();
+        (objects.into_iter().map(|object| object.name).collect(), asked)
+    }
+
+    #[tokio::test]
+    async fn pages_follow_the_token() {
+        let (names, asked) = read(0).await;
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(
+            asked,
+            [
+                "/api/v1/namespaces/x/pods?&limit=500",
+                "/api/v1/namespaces/x/pods?&limit=500&continue=next%2Bpage%3D",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn an_expired_list_is_read_again() {
+        let (names, asked) = read(1).await;
+        assert_eq!(names, ["a", "b"], "nothing twice");
+        assert_eq!(asked.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_list_that_keeps_expiring_is_read_in_one_piece() {
+        let (names, asked) = read(2).await;
+        assert_eq!(names, ["a"]);
+        assert_eq!(asked.last().unwrap(), "/api/v1/namespaces/x/pods?");
+    }
+}

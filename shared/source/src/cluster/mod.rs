@@ -8,12 +8,14 @@
 
 mod client;
 mod connection;
+mod credentials;
 mod discovery;
 mod error;
 mod kubeconfig;
 mod list;
 mod mesh_configuration;
 mod page;
+mod proxy;
 mod read;
 mod request;
 mod slim;
