@@ -180,7 +180,9 @@ func (r *recorder) ask(worlds []loaded) error {
 	answers := make([][]client.Answer, len(worlds))
 	var wanted []string
 	for i, w := range worlds {
-		if why := refusal(envoy, w.Name); why != "" {
+		if why := refusal(envoy, w.Name); strings.Contains(why, "bind") {
+			return fmt.Errorf("%s: %s", w.Name, why) // the machine's fault, not the configuration's
+		} else if why != "" {
 			if err := r.refuse(w, why); err != nil {
 				return err
 			}
