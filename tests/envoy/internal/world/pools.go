@@ -23,6 +23,8 @@ var namespaces = []string{"foo", "foo", "foobar", "fo-o", "app", "istio-system",
 
 var serviceAccounts = []string{"foo/bar", "bar", "foo/default", "target", "app/target", "istio-system/bar", "foo/b.r", "foo/ba", "foo/bar/x", "foo/*", "foobar/bar", "foo/sa/bar"}
 
+var trustDomains = []string{"cluster.local", "td1", "td1.example", "old-td", "td1*", "*-td", "*", "cluster*", "*local", "td1.*", "td", "t*"}
+
 var issuers = []string{"https://iss.example/a", "iss", "https://iss.example", "acc/ounts"}
 
 var subjects = []string{"sub", "sub-1", "a/b", "", "SUB"}

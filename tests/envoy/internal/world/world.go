@@ -366,6 +366,9 @@ func (m *maker) sourceFields() []field {
 		{"remoteIpBlocks", m.address("remote")},
 	}
 	if m.chance(30) {
+		fields = append(fields, field{"trustDomains", func() string { return pick(m, trustDomains) }})
+	}
+	if m.chance(30) {
 		// Validation wants them alone.
 		fields = []field{{"serviceAccounts", func() string {
 			value := pick(m, serviceAccounts)
@@ -484,13 +487,15 @@ func (m *maker) key() (string, func() string) {
 	case 3:
 		return "source.principal", m.from("principal", principalPatterns, principals)
 	case 4:
-		switch m.IntN(3) {
+		switch m.IntN(4) {
 		case 0:
 			m.world.DestinationIP = true
 			own := pick(m, []string{m.podIP, m.podIP + "/32", m.podIP + "/24", "127.0.0.0/8"})
 			return "destination.ip", func() string { return pick(m, []string{own, pick(m, blocks)}) }
 		case 1:
 			return "source.serviceAccount", func() string { return pick(m, serviceAccounts[:8]) }
+		case 2:
+			return "source.trustDomain", func() string { return pick(m, trustDomains) }
 		}
 		return "destination.port", m.port
 	case 5:
