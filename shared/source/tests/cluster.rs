@@ -579,7 +579,7 @@ fn the_servers_warnings_are_collected_once() {
     let connection = administrator(control_plane, "warnings");
     let until = Instant::now() + Duration::from_secs(20);
     loop {
-        let read = read(&connection, &[Kind::EnvoyFilter, Kind::EnvoyFilter], &[]).unwrap();
+        let read = read(&connection, &[Kind::EnvoyFilter], &[]).unwrap();
         if read.warnings == ["EnvoyFilter says \"beware\""] {
             return;
         }

@@ -1,7 +1,7 @@
 //! All wanted kinds, side by side.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mesh_model::object::{Kind, Object};
@@ -104,7 +104,8 @@ pub(crate) async fn from_server(
         served: want.iter().map(|kind| (kind.group(), OnceCell::new())).collect(),
         progress: RefCell::new(progress),
     };
-    let mut outcomes: Vec<Outcome> = stream::iter(want.iter().copied())
+    let kinds: BTreeSet<Kind> = want.iter().copied().collect();
+    let mut outcomes: Vec<Outcome> = stream::iter(kinds)
         .map(|kind| reading.kind(kind))
         .buffer_unordered(SIDE_BY_SIDE)
         .try_collect()

@@ -195,9 +195,9 @@ impl<'de> Visitor<'de> for Keep {
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Value, M::Error> {
         let mut fields = Map::new();
-        while let Some(name) = map.next_key::<String>()? {
-            match self.field(&name) {
-                Some(keep) => {
+        while let Some(field) = map.next_key_seed(Field(self))? {
+            match field {
+                Some((name, keep)) => {
                     fields.insert(name, map.next_value_seed(keep)?);
                 }
                 None => {
@@ -240,6 +240,30 @@ impl<'de> Visitor<'de> for Keep {
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
         Ok(value.into())
+    }
+}
+
+/// The name of a field under a mask; yields the name and its own mask, or `None` to skip it. Most are
+/// skipped, and cost no memory.
+struct Field(Keep);
+
+impl<'de> DeserializeSeed<'de> for Field {
+    type Value = Option<(String, Keep)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Field {
+    type Value = Option<(String, Keep)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field's name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.field(name).map(|keep| (name.to_owned(), keep)))
     }
 }
 
