@@ -1,8 +1,8 @@
 //! The live cluster as a source of a World.
 //!
 //! [`read`] lists the wanted kinds side by side, page by page, and keeps of every object only what
-//! the model reads (see [`slim`]). Which cluster, and as whom, is a [`Connection`]: kubectl's own
-//! flags as plain data, resolved the way kubectl resolves them.
+//! the model reads: the module `slim` says what, and why. Which cluster, and as whom, is a
+//! [`Connection`]: kubectl's own flags as plain data, resolved the way kubectl resolves them.
 //!
 //! Nothing here writes, and Secrets are never read.
 
