@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use mesh_source::cluster::Connection;
 
 /// The flags that say which cluster, and as whom; the same as kubectl's, with the same meaning.
@@ -11,7 +12,7 @@ use mesh_source::cluster::Connection;
 #[command(next_help_heading = "Connection flags")]
 pub struct ConnectArgs {
     /// Path to the kubeconfig file to use for CLI requests.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     kubeconfig: Option<PathBuf>,
     /// The name of the kubeconfig context to use.
     #[arg(long, value_name = "NAME")]
@@ -29,13 +30,13 @@ pub struct ConnectArgs {
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
     /// Path to a cert file for the certificate authority.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     certificate_authority: Option<PathBuf>,
     /// Path to a client certificate file for TLS.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     client_certificate: Option<PathBuf>,
     /// Path to a client key file for TLS.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     client_key: Option<PathBuf>,
     /// Do not check the server's certificate for validity. This makes your HTTPS connections insecure.
     #[arg(long)]
@@ -95,6 +96,12 @@ impl ConnectArgs {
             request_timeout: self.request_timeout.and_then(|timeout| timeout.0),
         }
     }
+}
+
+/// Reads a path, which may be empty: scripts write `--kubeconfig "$MAYBE"`, and clap's own parser
+/// refuses that.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// Reads `--request-timeout`: a number of seconds, or a duration with units; zero is none.
