@@ -59,6 +59,9 @@ pub struct Loaded {
     pub world: World,
     /// The namespace of names that come without one: that of `-n`, of the context, or `default`.
     pub default_namespace: String,
+    /// Whether a name that is not in that namespace may be of any other: manifests have no context, so
+    /// without `-n` nobody said where to look.
+    pub anywhere: bool,
 }
 
 /// What the flags ask for, once they are known to make sense together.
@@ -78,7 +81,7 @@ impl SourceArgs {
         match self.request()? {
             Request::Cluster(connection) => {
                 let (snapshot, default_namespace) = self.read_cluster(ui, &connection)?;
-                Ok(Loaded { world: World::new(snapshot), default_namespace })
+                Ok(Loaded { world: World::new(snapshot), default_namespace, anywhere: false })
             }
             Request::Manifests(manifests) => {
                 let snapshot = Snapshot {
@@ -86,7 +89,11 @@ impl SourceArgs {
                     gaps: Vec::new(),
                     istio_version: self.istio_version.clone(),
                 };
-                Ok(Loaded { world: World::new(snapshot), default_namespace: manifests.default_namespace })
+                Ok(Loaded {
+                    world: World::new(snapshot),
+                    default_namespace: manifests.default_namespace,
+                    anywhere: self.namespace().is_none(),
+                })
             }
             Request::WhatIf(connection, mut manifests) => {
                 // The manifests first: they are read in no time, and are what is mistyped.
@@ -95,7 +102,8 @@ impl SourceArgs {
                 }
                 let overlay = read_manifests(ui, &manifests)?.objects;
                 let (snapshot, default_namespace) = self.read_cluster(ui, &connection)?;
-                Ok(Loaded { world: World::new(snapshot).with(overlay), default_namespace })
+                let world = World::new(snapshot).with(overlay);
+                Ok(Loaded { world, default_namespace, anywhere: false })
             }
         }
     }

@@ -226,6 +226,9 @@ impl Chain {
         };
         if self.tokens.is_empty() || foreign {
             request.token = Fact::Absent;
+        } else if matches!(request.token, Fact::Known(_)) {
+            // A validated token is taken out of the request (tests/envoy/MEASURED.md).
+            request.headers.remove("authorization");
         }
         request
     }

@@ -130,12 +130,21 @@ impl Request {
             Attribute::RemoteIp => address(&self.remote_ip),
             Attribute::DestinationIp => address(&self.destination_ip),
             Attribute::DestinationPort => Values::Port(self.destination_port),
-            Attribute::Sni => text(&self.sni),
+            // Without a name Envoy compares the empty one (tests/envoy/MEASURED.md).
+            Attribute::Sni => match &self.sni {
+                Fact::Absent => Values::One(""),
+                sni => text(sni),
+            },
             Attribute::Method => text(&self.method),
             Attribute::Path => text(&self.path),
             Attribute::Host => text(&self.host),
             Attribute::Header(name) => match self.headers.get(&**name) {
                 _ if is_never_visible(name) => Values::Absent,
+                // The proxy writes it for callers with a certificate, and for no others.
+                _ if &**name == "x-forwarded-client-cert" => match self.principal {
+                    Fact::Absent => Values::Absent,
+                    Fact::Known(_) | Fact::Unknown => Values::Unknown,
+                },
                 None if ALWAYS_PRESENT.contains(&&**name) && self.method != Fact::Absent => Values::Unknown,
                 Some(values) => Values::Many(Cow::Borrowed(values)),
                 None if self.other_headers_unknown => Values::Unknown,
@@ -187,7 +196,7 @@ impl Token {
         let delimited = rest.is_empty() && matches!(&**first, "scope" | "permission");
         match value {
             Value::String(text) if delimited => {
-                Values::Many(Cow::Owned(text.split(' ').map(str::to_owned).collect()))
+                Values::Many(Cow::Owned(text.split_ascii_whitespace().map(str::to_owned).collect()))
             }
             Value::String(text) => Values::One(text),
             Value::Array(items) => Values::Many(Cow::Owned(
@@ -202,9 +211,9 @@ impl Token {
 pub(crate) const ALWAYS_PRESENT: [&str; 2] = ["x-request-id", "x-forwarded-proto"];
 
 /// Headers that the sidecar takes away before any policy reads them (tests/envoy/MEASURED.md).
+/// `connection` stays in upgrades, and Envoy's own headers where it takes the client for internal.
 fn is_never_visible(name: &str) -> bool {
-    let hop = ["connection", "keep-alive", "proxy-connection", "transfer-encoding"];
-    hop.contains(&name) || matches!(name, "x-envoy-internal" | "x-envoy-max-retries") || name.contains('_')
+    matches!(name, "keep-alive" | "proxy-connection" | "transfer-encoding")
 }
 
 fn text(fact: &Fact<String>) -> Values<'_> {

@@ -525,18 +525,14 @@ impl Solver {
                 let characters: String = match attribute {
                     Attribute::Method => TOKEN.to_owned(),
                     Attribute::Host if readable => format!("{READABLE}:"),
+                    Attribute::Sni => visible().filter(|c| !c.is_ascii_uppercase()).collect(),
                     _ if readable => format!("{READABLE}/:*"),
                     Attribute::Host => visible().filter(|c| *c != '/').collect(),
-                    Attribute::Sni => visible().collect(),
                     Attribute::Header(_) => return header_universe(languages),
                     _ => return languages.full(),
                 };
                 let class = one_of(languages, &characters);
-                if matches!(attribute, Attribute::Method | Attribute::Sni) {
-                    languages.plus(class)
-                } else {
-                    languages.star(class)
-                }
+                if *attribute == Attribute::Method { languages.plus(class) } else { languages.star(class) }
             }
         }
     }
@@ -576,6 +572,7 @@ fn can_be_absent(attribute: &Attribute) -> bool {
         Attribute::Method
             | Attribute::Path
             | Attribute::Host
+            | Attribute::Sni
             | Attribute::Issuer
             | Attribute::Principal
             | Attribute::DestinationPort
@@ -601,7 +598,8 @@ fn in_universe(attribute: &Attribute, text: &str, normalization: Normalization) 
         Attribute::Path => normalization.apply(text).is_some_and(|normal| normal == text),
         Attribute::Method => !text.is_empty() && text.chars().all(|c| TOKEN.contains(c)),
         Attribute::Host => text.chars().all(|c| ('!'..='~').contains(&c) && c != '/'),
-        Attribute::Sni => !text.is_empty() && text.chars().all(|c| ('!'..='~').contains(&c)),
+        // Names arrive in lower case; the empty one is none.
+        Attribute::Sni => text.chars().all(|c| ('!'..='~').contains(&c) && !c.is_ascii_uppercase()),
         Attribute::Header(_) => {
             text.trim() == text && text.chars().all(|c| ('!'..='~').contains(&c) || c == ' ' || c == '\t')
         }

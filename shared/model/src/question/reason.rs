@@ -191,7 +191,7 @@ pub fn nearest_miss(world: &World, chain: &Chain, request: &Request) -> Option<N
 }
 
 /// The conditions that fail in the source and in the operation that come closest.
-fn failures<'a>(rule: &'a CompiledRule, request: &Request) -> Vec<&'a Condition> {
+pub(super) fn failures<'a>(rule: &'a CompiledRule, request: &Request) -> Vec<&'a Condition> {
     let closest = |lists: &'a [Vec<Condition>]| {
         lists
             .iter()

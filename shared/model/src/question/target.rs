@@ -97,11 +97,20 @@ impl NotFound {
     }
 }
 
+/// Where names that come without a namespace are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// Here first.
+    pub namespace: &'a str,
+    /// And then in any other, where only one has the name.
+    pub anywhere: bool,
+}
+
 /// A caller: `anonymous`, a principal, `sa/NAME[.NAMESPACE]`, or whatever [`find`] finds.
 ///
 /// # Errors
 /// See [`NotFound`].
-pub fn caller<'w>(world: &'w World, text: &str, namespace: &str) -> Result<Caller<'w>, NotFound> {
+pub fn caller<'w>(world: &'w World, text: &str, scope: Scope<'_>) -> Result<Caller<'w>, NotFound> {
     if text == "anonymous" {
         return Ok(Caller::Anonymous);
     }
@@ -112,7 +121,7 @@ pub fn caller<'w>(world: &'w World, text: &str, namespace: &str) -> Result<Calle
     if let Some(account) =
         ["sa/", "serviceaccount/", "serviceaccounts/"].iter().find_map(|kind| text.strip_prefix(kind))
     {
-        let (name, namespace) = account.rsplit_once('.').unwrap_or((account, namespace));
+        let (name, namespace) = account_name(world, account, scope);
         let workloads: Vec<usize> =
             numbers(world, |workload| workload.namespace == namespace && workload.service_account == name);
         if workloads.is_empty() {
@@ -126,7 +135,27 @@ pub fn caller<'w>(world: &'w World, text: &str, namespace: &str) -> Result<Calle
             note: None,
         }));
     }
-    find(world, text, namespace).map(Caller::Workloads)
+    find(world, text, scope).map(Caller::Workloads)
+}
+
+/// A service account's name and namespace: its names hold dots, so only a known namespace is one.
+fn account_name<'a>(world: &'a World, account: &'a str, scope: Scope<'a>) -> (&'a str, &'a str) {
+    let runs = |name: &str, namespace: &str| {
+        world.workloads_in(namespace).any(|workload| workload.service_account == name)
+    };
+    if !runs(account, scope.namespace) {
+        if let Some((name, namespace)) = account.rsplit_once('.') {
+            return (name, namespace);
+        }
+        let mut others =
+            world.workloads.iter().filter(|w| w.service_account == account).map(|w| w.namespace.as_str());
+        if let (true, Some(other)) = (scope.anywhere, others.next())
+            && others.all(|namespace| namespace == other)
+        {
+            return (account, other);
+        }
+    }
+    (account, scope.namespace)
 }
 
 /// A Service or workload: `payment`, `svc/payment`, `deploy/payment`, `pod/x`, each also with
@@ -135,7 +164,35 @@ pub fn caller<'w>(world: &'w World, text: &str, namespace: &str) -> Result<Calle
 ///
 /// # Errors
 /// See [`NotFound`].
-pub fn find<'w>(world: &'w World, text: &str, namespace: &str) -> Result<Target<'w>, NotFound> {
+pub fn find<'w>(world: &'w World, text: &str, scope: Scope<'_>) -> Result<Target<'w>, NotFound> {
+    let here = find_in(world, text, scope.namespace);
+    if !scope.anywhere || !matches!(here, Err(NotFound::Unknown { .. })) {
+        return here;
+    }
+    let mut namespaces: Vec<&str> =
+        world.workloads.iter().map(|workload| workload.namespace.as_str()).collect();
+    namespaces.extend(world.services.iter().map(|service| service.object.namespace.as_str()));
+    namespaces.sort_unstable();
+    namespaces.dedup();
+    let mut found: Vec<Target<'w>> = Vec::new();
+    for namespace in namespaces {
+        match find_in(world, text, namespace) {
+            Ok(target) => found.push(target),
+            Err(NotFound::Unknown { .. }) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    match found.len() {
+        0 => here,
+        1 => Ok(found.remove(0)),
+        _ => Err(NotFound::Ambiguous {
+            name: text.to_owned(),
+            candidates: found.iter().map(|target| format!("{text}.{}", target.namespace)).collect(),
+        }),
+    }
+}
+
+fn find_in<'w>(world: &'w World, text: &str, namespace: &str) -> Result<Target<'w>, NotFound> {
     let (kinds, name) = match text.split_once('/') {
         None => (None, text),
         Some((word, name)) => (Some(kinds(word)?), name),

@@ -1,0 +1,104 @@
+//! `what-can CALLER`: everything that a caller reaches.
+
+use mesh_cli::output::{self, HeaderArgs, Output};
+use mesh_cli::source::AllNamespacesArgs;
+use mesh_cli::text::{dim, plain};
+use mesh_cli::{Exit, Failure, SourceArgs, Table, Ui};
+use mesh_model::authorization::evaluator::Evaluator;
+use mesh_model::authorization::judge::Verdict;
+use mesh_model::question::what_can::{WhatCan, what_can};
+
+use crate::words;
+
+/// List what a caller can call, with which requests, resting on what, and why.
+#[derive(clap::Args)]
+#[command(before_help = "
+# Everything that order-service can call in its namespace
+kubectl mesh-authz what-can order-service -n orders
+
+# What anybody without an identity can call in the whole mesh
+kubectl mesh-authz what-can anonymous -A
+")]
+pub(crate) struct Arguments {
+    /// The caller: a service or workload, sa/NAME, a full principal, or anonymous.
+    #[arg(value_name = "CALLER")]
+    caller: String,
+    /// Show what it cannot call, and the rule that came closest.
+    #[arg(long)]
+    deny: bool,
+    /// Show what it can and what it cannot call.
+    #[arg(long, conflicts_with = "deny")]
+    all: bool,
+    /// Output format.
+    #[arg(short, long, default_value = "table", value_parser = Output::one_of(&[Output::Table, Output::Json, Output::Yaml, Output::Name]))]
+    output: Output,
+    #[command(flatten)]
+    headers: HeaderArgs,
+    #[command(flatten)]
+    namespaces: AllNamespacesArgs,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+impl Arguments {
+    pub(crate) fn run(&self, ui: &Ui) -> Result<Exit, Failure> {
+        let loaded = self.source.load(ui)?;
+        let caller = words::caller(ui, &loaded, &self.caller)?;
+        let everywhere = self.namespaces.all_namespaces || loaded.anywhere;
+        let within = (!everywhere).then_some(loaded.default_namespace.as_str());
+        let answer = what_can(&mut Evaluator::new(&loaded.world), &caller, within);
+        match self.output {
+            Output::Json => output::json(ui, "WhatCan", &answer)?,
+            Output::Yaml => output::yaml(ui, "WhatCan", &answer)?,
+            Output::Name => {
+                let mut names: Vec<&str> = answer
+                    .targets
+                    .iter()
+                    .filter(|row| row.verdict != Verdict::Deny)
+                    .map(|row| row.service.as_deref().unwrap_or(&row.workload))
+                    .collect();
+                names.sort_unstable();
+                names.dedup();
+                names.into_iter().try_for_each(|name| ui.answer(plain(name)))?;
+            }
+            Output::Table | Output::Wide => self.show(ui, &answer)?,
+        }
+        Ok(Exit::Yes)
+    }
+
+    fn show(&self, ui: &Ui, answer: &WhatCan) -> Result<(), Failure> {
+        let headers = ["SERVICE", "WORKLOAD", "PORT", "VERDICT", "REQUESTS", "RESTS ON", "BECAUSE"];
+        let mut table = Table::new(&headers).no_headers(self.headers.no_headers);
+        for row in &answer.targets {
+            let denied = row.verdict == Verdict::Deny;
+            if !self.all && denied != self.deny {
+                continue;
+            }
+            let why = match &row.nearest_miss {
+                Some(miss) => words::nearest_miss(miss),
+                None => words::because(&row.because),
+            };
+            table.row([
+                row.service.as_ref().map_or_else(|| dim("-"), plain),
+                plain(&row.workload),
+                plain(format!("{}/{}", row.port, row.protocol)),
+                words::verdict(row.verdict),
+                if row.requests.is_empty() { dim("-") } else { plain(row.requests.join("; ")) },
+                words::rests_on(&row.rests_on),
+                plain(why),
+            ]);
+        }
+        words::assumptions(ui, &answer.assumptions);
+        if !table.is_empty() {
+            ui.table(&table)?;
+        }
+        let denied = answer.targets.iter().filter(|row| row.verdict == Verdict::Deny).count();
+        let rest = format!(
+            ": can call {} of {} ports{}",
+            answer.targets.len() - denied,
+            answer.targets.len(),
+            if denied > 0 && !self.deny && !self.all { " (--deny shows the others, and why)" } else { "" }
+        );
+        ui.answer(words::heading(&answer.caller, &rest))
+    }
+}

@@ -1,0 +1,182 @@
+//! `who-can TARGET`: a row for each caller and port.
+
+use mesh_cli::output::{self, HeaderArgs, Output};
+use mesh_cli::text::{Styled, dim, plain};
+use mesh_cli::{Exit, Failure, SourceArgs, Table, Ui};
+use mesh_model::authorization::evaluator::Evaluator;
+use mesh_model::authorization::judge::Verdict;
+use mesh_model::inbound::OWN_PORTS;
+use mesh_model::question::who_can::{CallerKind, Row, WhoCan, who_can};
+
+use crate::words;
+
+/// List who can call a service or workload, with which requests, resting on what, and why.
+#[derive(clap::Args)]
+#[command(before_help = "
+# Who can call order-service
+kubectl mesh-authz who-can order-service -n orders
+
+# Who cannot, and which rule came closest to letting them
+kubectl mesh-authz who-can order-service -n orders --deny
+
+# By the manifests of a directory, for a program
+kubectl mesh-authz who-can deploy/payment-v1 -f deploy/ -o json
+")]
+pub(crate) struct Arguments {
+    /// The service or workload: payment, svc/payment, deploy/payment-v1, pod/x, payment.orders.
+    #[arg(value_name = "TARGET")]
+    target: String,
+    /// Show who cannot call it, and the rule that came closest.
+    #[arg(long)]
+    deny: bool,
+    /// Show who can and who cannot.
+    #[arg(long, conflicts_with = "deny")]
+    all: bool,
+    /// Output format.
+    #[arg(short, long, default_value = "table", value_parser = Output::one_of(&[Output::Table, Output::Wide, Output::Json, Output::Yaml, Output::Name]))]
+    output: Output,
+    #[command(flatten)]
+    headers: HeaderArgs,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+impl Arguments {
+    pub(crate) fn run(&self, ui: &Ui) -> Result<Exit, Failure> {
+        let loaded = self.source.load(ui)?;
+        let target = words::find(ui, &loaded, &self.target)?;
+        let answer = who_can(&mut Evaluator::new(&loaded.world), &target);
+        match self.output {
+            Output::Json => output::json(ui, "WhoCan", &answer)?,
+            Output::Yaml => output::yaml(ui, "WhoCan", &answer)?,
+            Output::Name => {
+                let mut callers: Vec<&str> = answer
+                    .callers
+                    .iter()
+                    .filter(|row| row.verdict != Verdict::Deny && row.kind != CallerKind::Bypass)
+                    .map(|row| row.caller.as_str())
+                    .collect();
+                callers.dedup();
+                callers.sort_unstable();
+                callers.dedup();
+                callers.into_iter().try_for_each(|caller| ui.answer(plain(caller)))?;
+            }
+            Output::Table | Output::Wide => self.show(ui, &answer)?,
+        }
+        Ok(Exit::Yes)
+    }
+
+    fn show(&self, ui: &Ui, answer: &WhoCan) -> Result<(), Failure> {
+        let wide = self.output == Output::Wide;
+        let name = &answer.target;
+        let several = answer.callers.iter().any(|row| row.targets.len() < name.workloads.len());
+        let mut headers = vec!["CALLER", "PORT", "VERDICT", "REQUESTS", "RESTS ON", "BECAUSE"];
+        if several {
+            headers.insert(1, "TARGET");
+        }
+        if wide {
+            headers.push("WITNESS");
+            headers.push("WORKLOADS");
+        }
+        let mut table = Table::new(&headers).no_headers(self.headers.no_headers);
+        for row in answer.callers.iter().filter(|row| self.is_shown(row)) {
+            let mut cells = vec![
+                caller(row),
+                plain(format!("{}/{}", row.port, row.protocol)),
+                words::verdict(row.verdict),
+                requests(row),
+                words::rests_on(&row.rests_on),
+                why(row),
+            ];
+            if several {
+                cells.insert(1, plain(row.targets.join(",")));
+            }
+            if wide {
+                cells.push(plain(row.witness.as_ref().map_or(String::new(), ToString::to_string)));
+                cells.push(dim(row.workloads.join(",")));
+            }
+            table.row(cells);
+        }
+        words::assumptions(ui, &answer.assumptions);
+        if !table.is_empty() {
+            ui.table(&table)?;
+        }
+        ui.answer(words::heading(&format!("{}/{}", name.namespace, name.name), &self.summary(answer)))
+    }
+
+    fn is_shown(&self, row: &Row) -> bool {
+        let denied = row.verdict == Verdict::Deny;
+        if self.all {
+            true
+        } else if self.deny {
+            denied
+        } else {
+            !denied && !is_own_port(row)
+        }
+    }
+
+    fn summary(&self, answer: &WhoCan) -> String {
+        let rows = || answer.callers.iter().filter(|row| row.kind != CallerKind::Bypass);
+        let count = |wanted: Verdict| rows().filter(|row| row.verdict == wanted).count();
+        let (allow, conditional) = (count(Verdict::Allow), count(Verdict::Conditional));
+        let (unknown, deny) = (count(Verdict::Unknown), count(Verdict::Deny));
+        let bypass =
+            answer.callers.iter().filter(|row| row.kind == CallerKind::Bypass && !is_own_port(row)).count();
+        let mut parts = vec![format!("{allow} allow"), format!("{conditional} conditional")];
+        if unknown > 0 {
+            parts.push(format!("{unknown} unknown"));
+        }
+        parts.push(format!("{deny} deny"));
+        let mut text = format!(": {}, of {} callers and ports", parts.join(", "), rows().count());
+        if bypass > 0 {
+            text.push_str(&format!("; {bypass} open to anybody, because no policy is asked"));
+        } else if allow + conditional + unknown == 0 {
+            text.push_str("; nobody can call it");
+        }
+        if deny > 0 && !self.deny && !self.all {
+            text.push_str(" (--deny shows who cannot, and why)");
+        }
+        text
+    }
+}
+
+/// Ports that every sidecar has open for the kubelet and Prometheus.
+fn is_own_port(row: &Row) -> bool {
+    row.kind == CallerKind::Bypass
+        && OWN_PORTS.iter().any(|(port, _)| *port == row.port)
+        && !row.because.iter().any(|because| because.text.contains("no sidecar"))
+}
+
+fn caller(row: &Row) -> Styled {
+    let kind = match row.kind {
+        CallerKind::Identity => "",
+        CallerKind::Gateway => " (gateway)",
+        CallerKind::Anonymous => " (no identity)",
+        CallerKind::Bypass => " (anybody: not asked)",
+        CallerKind::Unmatched => " (nothing runs as it)",
+    };
+    let arrives = if row.kind == CallerKind::Identity && row.arrives != "mtls" {
+        format!(" (arrives as {})", row.arrives)
+    } else {
+        String::new()
+    };
+    plain(format!("{}{kind}{arrives}", row.caller))
+}
+
+fn requests(row: &Row) -> Styled {
+    match row.requests.len() {
+        0 => dim("-"),
+        1..=3 => plain(row.requests.join("; ")),
+        more => {
+            let shown = row.requests.get(..3).unwrap_or_default().join("; ");
+            plain(format!("{shown}; {} more", more - 3))
+        }
+    }
+}
+
+fn why(row: &Row) -> Styled {
+    match &row.nearest_miss {
+        Some(miss) => plain(words::nearest_miss(miss)),
+        None => plain(words::because(&row.because)),
+    }
+}
