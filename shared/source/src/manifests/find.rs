@@ -97,6 +97,9 @@ fn walk(
             if recursive {
                 notes.push(format!("{}: link to a directory not followed", printable(&shown)));
             }
+        } else if is_manifest(&path) && !kind.is_file() && !kind.is_symlink() {
+            // A pipe would be waited for without end.
+            notes.push(format!("{}: skipped, not a regular file", printable(&shown)));
         } else if is_manifest(&path) {
             inputs.push(Input { shown, file: Some(path), named: false });
         }

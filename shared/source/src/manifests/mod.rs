@@ -186,3 +186,23 @@ pub fn documents(path: &str, text: &str) -> Result<Vec<Document>, Error> {
     })?;
     Ok(documents)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standard_input() {
+        let manifests = Manifests {
+            filenames: vec!["-".to_owned()],
+            default_namespace: "shop".to_owned(),
+            ..Manifests::default()
+        };
+        let input = b"apiVersion: v1\nkind: Service\nmetadata: {name: orders}\n";
+        let read = read_from(&manifests, || &input[..]).unwrap();
+        let places: Vec<String> = read.objects.iter().map(|object| object.at("")).collect();
+        assert_eq!(places, ["-:1"]);
+        let error = read_from(&manifests, || &b"a: ["[..]).unwrap_err().to_string();
+        assert!(error.starts_with("-:1:"), "{error}");
+    }
+}

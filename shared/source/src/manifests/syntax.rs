@@ -12,8 +12,8 @@ pub(super) fn explain(kind: &ErrorKind) -> (Cow<'static, str>, &'static str) {
     let (cause, advice) = match kind {
         ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => (
             "a second `: ` stands where only a value may stand",
-            "put the value in quotes if the colon belongs to it; else check the indentation of this line and \
-             the one above",
+            "put the value in quotes if the colon belongs to it; else check the indentation of this line, and \
+             for a bracket that is left open above it",
         ),
         ErrorKind::TabNotAllowed
         | ErrorKind::TabInBlockIndentation
