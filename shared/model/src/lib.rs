@@ -11,6 +11,7 @@ pub mod host;
 pub mod inbound;
 pub mod injection;
 pub mod labels;
+pub mod lint;
 pub mod mesh_config;
 pub mod object;
 pub mod path;
