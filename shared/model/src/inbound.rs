@@ -97,6 +97,10 @@ fn declared(world: &World, workload: &Workload) -> Vec<InboundPort> {
             continue;
         }
         for (index, service_port) in service.ports.iter().enumerate() {
+            // No chain is made for it: TCP that comes there is passed on as on an undeclared port.
+            if service_port.protocol == PortProtocol::Udp {
+                continue;
+            }
             let Some(target) = target(service_port, workload) else { continue };
             if ports.iter().all(|port| port.port != target) {
                 ports.push(InboundPort {

@@ -45,19 +45,23 @@ impl Normalization {
     }
 
     /// The path that policies see, query included; `None` if the proxy answers 400 before any policy
-    /// is asked: no leading slash, a fragment, blanks, control characters or bytes beyond ASCII.
+    /// is asked: no leading slash, a fragment, blanks, control characters or bytes beyond ASCII, and
+    /// `%00` in what it has to normalize.
     #[must_use]
     pub fn apply(self, raw: &str) -> Option<Cow<'_, str>> {
         if !raw.starts_with('/') || !raw.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
             return None;
         }
+        if self != Self::None && without_query(raw).contains("%00") {
+            return None;
+        }
         if self == Self::None || is_plain(raw) {
             return Some(Cow::Borrowed(raw));
         }
-        let (path, query) = match raw.find('?') {
-            Some(at) => raw.split_at(at),
-            None => (raw, ""),
-        };
+        let (path, query) = raw.split_at(raw.find('?').unwrap_or(raw.len()));
+        if path.contains("%00") {
+            return None;
+        }
         let decoded =
             if self == Self::DecodeAndMergeSlashes { decode_slashes(path) } else { path.to_owned() };
         let mut normal = resolve(&decoded);
@@ -70,6 +74,41 @@ impl Normalization {
         normal.push_str(query);
         Some(Cow::Owned(normal))
     }
+
+    /// Whether policies can ever see this path, query included.
+    #[must_use]
+    pub fn yields(self, path: &str) -> bool {
+        let raw = if self == Self::None { path.to_owned() } else { spelled(path) };
+        self.apply(&raw).is_some_and(|normal| normal == path)
+    }
+}
+
+/// How a client sends a path whose encodings are to stay as they are: `%61` as `%%361`, since
+/// decoding happens once.
+fn spelled(path: &str) -> String {
+    let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
+    let mut spelled = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        let (before, from) = rest.split_at(at);
+        spelled.push_str(before);
+        spelled.push('%');
+        rest = &from[1..];
+        if let Some(hex) = rest.get(..2)
+            && hex.bytes().all(|b| b.is_ascii_hexdigit())
+        {
+            let (first, second) = hex.split_at(1);
+            spelled.extend(first.bytes().map(|b| format!("%{b:02x}")));
+            spelled.push_str(second);
+            rest = &rest[2..];
+        }
+    }
+    spelled + rest + query
+}
+
+/// The part of `:path` before its query: what `paths` reads.
+pub(crate) fn without_query(path: &str) -> &str {
+    path.split_once('?').map_or(path, |(path, _)| path)
 }
 
 /// Whether nothing in the path could change, so that the common case costs one scan.
@@ -170,6 +209,8 @@ mod tests {
     fn none_keeps_everything_and_a_fragment_is_refused() {
         assert_eq!(Normalization::None.apply("/a/../b").unwrap(), "/a/../b");
         assert_eq!(Normalization::Base.apply("/a#b"), None);
+        assert_eq!(Normalization::Base.apply("/a%00"), None);
+        assert_eq!(Normalization::None.apply("/a%00").unwrap(), "/a%00");
         assert_eq!(Normalization::None.apply("a"), None);
         assert_eq!(Normalization::None.apply("/a b"), None);
     }

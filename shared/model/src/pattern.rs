@@ -18,6 +18,8 @@ pub enum Class {
     Any,
     /// Every character but `/`.
     NotSlash,
+    /// This character.
+    Only(char),
     /// What Envoy's URI template operators `*` and `**` accept between slashes. Older Envoys leave
     /// out `=` and `*` (measured: tests/envoy/MEASURED.md).
     Template {
@@ -37,6 +39,7 @@ impl Class {
         match self {
             Self::Any => true,
             Self::NotSlash => c != '/',
+            Self::Only(only) => c == only,
             Self::Template { slash, wide } => {
                 Self::TEMPLATE.contains(c) || (slash && c == '/') || (wide && Self::WIDE.contains(c))
             }
@@ -51,6 +54,7 @@ impl Class {
                 let not_slash = languages.complement(slash);
                 languages.inter(all, not_slash)
             }
+            Self::Only(c) => one_of(languages, c.encode_utf8(&mut [0; 4])),
             Self::Template { slash, wide } => {
                 let mut characters = Self::TEMPLATE.to_owned();
                 if slash {
@@ -178,7 +182,9 @@ impl Pattern {
     #[must_use]
     pub fn principal(value: &str, profile: &Profile) -> Self {
         match value.strip_prefix('*') {
-            Some(suffix) if !suffix.is_empty() && !profile.quoted_principals && suffix.contains('.') => {
+            Some(suffix)
+                if !suffix.is_empty() && !profile.quoted_principals && suffix.contains(['.', '*', '+']) =>
+            {
                 let mut pieces = vec![Piece::Star(Class::Any)];
                 unquoted(&mut pieces, suffix);
                 Self::Sequence(pieces.into())
@@ -370,15 +376,26 @@ fn push_literal(pieces: &mut Vec<Piece>, literal: &str) {
     }
 }
 
-/// A literal that Istio put into a regular expression without quoting: `.` is any character. Other
-/// metacharacters cannot stand in names of namespaces or service accounts.
+/// A literal that Istio put into a regular expression without quoting: `.` is any character, and `*`
+/// and `+` repeat what is before them. Other metacharacters are in nobody's name.
 fn unquoted(pieces: &mut Vec<Piece>, literal: &str) {
-    for (index, part) in literal.split('.').enumerate() {
-        if index > 0 {
-            pieces.push(Piece::One(Class::Any));
-        }
-        push_literal(pieces, part);
+    let mut characters = literal.chars().peekable();
+    let mut plain = String::new();
+    while let Some(character) = characters.next() {
+        let class = if character == '.' { Class::Any } else { Class::Only(character) };
+        let piece: fn(Class) -> Piece = match characters.next_if(|next| matches!(next, '*' | '+')) {
+            Some('*') => Piece::Star,
+            Some(_) => Piece::Plus,
+            None if class == Class::Any => Piece::One,
+            None => {
+                plain.push(character);
+                continue;
+            }
+        };
+        push_literal(pieces, &std::mem::take(&mut plain));
+        pieces.push(piece(class));
     }
+    push_literal(pieces, &plain);
 }
 
 /// Matches by following all ways at once, so that no input takes more than pieces x characters.
@@ -428,6 +445,8 @@ impl fmt::Display for Pattern {
             Self::Sequence(pieces) => pieces.iter().try_for_each(|piece| match piece {
                 Piece::Literal(value) => f.write_str(value),
                 Piece::One(_) => f.write_str("?"),
+                Piece::Star(Class::Only(c)) => write!(f, "{c}*"),
+                Piece::Plus(Class::Only(c)) => write!(f, "{c}+"),
                 Piece::Star(Class::Template { .. }) => f.write_str("{**}"),
                 Piece::Plus(Class::Template { .. }) => f.write_str("{*}"),
                 Piece::Star(_) | Piece::Plus(_) => f.write_str("*"),

@@ -161,7 +161,7 @@ fn is_go_true(text: &str) -> bool {
     matches!(text, "1" | "t" | "T" | "TRUE" | "true" | "True")
 }
 
-fn target_ref(value: &Value) -> TargetRef {
+pub(crate) fn target_ref(value: &Value) -> TargetRef {
     let field = |name| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     TargetRef { group: field("group"), kind: field("kind"), name: field("name") }
 }

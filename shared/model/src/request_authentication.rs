@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::labels::Selector;
 use crate::object::Object;
+use crate::policy::{TargetRef, target_ref};
 
 /// One of `jwtRules`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct JwtRule {
     /// Whether tokens are looked for in the `Authorization` header and `access_token` parameter,
     /// because the rule names no place of its own.
     pub default_location: bool,
+    /// `forwardOriginalToken`: the token stays in the request after it was read.
+    pub forwards: bool,
 }
 
 /// A RequestAuthentication.
@@ -26,8 +29,8 @@ pub struct RequestAuthentication {
     pub object: Arc<Object>,
     /// `selector`; all pods where empty.
     pub selector: Selector,
-    /// Whether it names `targetRefs`: sidecars then ignore it.
-    pub has_target_refs: bool,
+    /// `targetRef` and `targetRefs`: sidecars ignore it where there is any.
+    pub target_refs: Vec<TargetRef>,
     /// `jwtRules`.
     pub rules: Vec<JwtRule>,
 }
@@ -49,12 +52,18 @@ impl RequestAuthentication {
                 default_location: ["fromHeaders", "fromParams", "fromCookies"]
                     .iter()
                     .all(|place| list(rule.get(*place)).is_empty()),
+                forwards: rule.get("forwardOriginalToken").and_then(Value::as_bool) == Some(true),
             })
             .collect();
         Self {
             selector: Selector::match_labels(spec.pointer("/selector/matchLabels")),
-            has_target_refs: spec.get("targetRef").is_some_and(|v| !v.is_null())
-                || !list(spec.get("targetRefs")).is_empty(),
+            target_refs: spec
+                .get("targetRef")
+                .filter(|target| !target.is_null())
+                .into_iter()
+                .chain(&list(spec.get("targetRefs")))
+                .map(target_ref)
+                .collect(),
             rules,
             object: Arc::clone(object),
         }

@@ -67,6 +67,8 @@ pub struct Chain {
     pub silent: Vec<CompiledRule>,
     /// The tokens that are accepted (HTTP only); none: tokens are not looked at.
     pub tokens: Vec<JwtRule>,
+    /// Whether the values of a repeated header are one value, with commas between them.
+    pub joins_headers: bool,
     /// What became of each rule, by policy and index.
     pub fates: Vec<(RuleRef, Fate)>,
 }
@@ -83,6 +85,7 @@ impl Chain {
             allow: None,
             silent: Vec::new(),
             tokens: Vec::new(),
+            joins_headers: false,
             fates: Vec::new(),
         }
     }
@@ -102,6 +105,7 @@ impl Chain {
         provider: impl Fn(&str) -> Provider,
     ) -> Self {
         let mut chain = Self::empty(compiler.protocol);
+        chain.joins_headers = !compiler.profile.separate_header_values;
         if chain.protocol == Protocol::Http {
             chain.tokens = tokens;
         }
@@ -208,14 +212,22 @@ impl Chain {
         if undecided { None } else { Some(false) }
     }
 
-    /// The request as this chain's policies see it: without HTTP on a TCP chain, without a token
-    /// where no RequestAuthentication reads one.
+    /// The request as this chain's policies see it: with its server name in lower case, without HTTP
+    /// on a TCP chain, without a token where no RequestAuthentication reads one.
     #[must_use]
     pub fn view(&self, request: &Request) -> Request {
+        let mut request = request.clone();
+        if let Fact::Known(sni) = &mut request.sni {
+            sni.make_ascii_lowercase();
+        }
         if self.protocol == Protocol::Tcp {
             return request.without_http();
         }
-        let mut request = request.clone();
+        if self.joins_headers {
+            for values in request.headers.values_mut().filter(|values| values.len() > 1) {
+                *values = vec![values.join(",")];
+            }
+        }
         let foreign = match &request.token {
             Fact::Known(token) => {
                 let issuer = token.issuer.known();
@@ -226,9 +238,12 @@ impl Chain {
         };
         if self.tokens.is_empty() || foreign {
             request.token = Fact::Absent;
-        } else if matches!(request.token, Fact::Known(_)) {
+        } else if let Fact::Known(token) = &request.token {
             // A validated token is taken out of the request (tests/envoy/MEASURED.md).
-            request.headers.remove("authorization");
+            let mut of_issuer = self.tokens.iter().filter(|rule| token.issuer.known() == Some(&rule.issuer));
+            if of_issuer.all(|rule| rule.default_location && !rule.forwards) {
+                request.headers.remove("authorization");
+            }
         }
         request
     }

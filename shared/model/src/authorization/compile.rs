@@ -308,6 +308,8 @@ impl RuleCompiler<'_> {
             "request.auth.audiences" => Attribute::Audience,
             "request.auth.presenter" => Attribute::Presenter,
             "ipBlocks" | "source.ip" => Attribute::SourceIp,
+            // Without headers the client is the peer.
+            "remoteIpBlocks" | "remote.ip" if self.compiler.protocol == Protocol::Tcp => Attribute::SourceIp,
             "remoteIpBlocks" | "remote.ip" => Attribute::RemoteIp,
             "destination.ip" => Attribute::DestinationIp,
             "ports" | "destination.port" => Attribute::DestinationPort,

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::attribute::Attribute;
 use super::request::{Request, Values};
+use crate::path::without_query;
 use crate::pattern::Pattern;
 
 /// One value of a condition.
@@ -104,9 +105,4 @@ fn text_matches(pattern: &Pattern, values: &Values<'_>) -> Option<bool> {
         Values::Many(texts) => Some(texts.iter().any(|text| pattern.matches(text))),
         Values::Absent | Values::Address(_) | Values::Port(_) => Some(false),
     }
-}
-
-/// The part of `:path` that `paths` reads.
-pub(crate) fn without_query(path: &str) -> &str {
-    path.split_once('?').map_or(path, |(path, _)| path)
 }

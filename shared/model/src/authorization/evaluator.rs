@@ -162,7 +162,9 @@ impl<'w> Evaluator<'w> {
         let mut request = request.clone();
         request.principal = Fact::or_absent(principal.clone());
         request.destination_port = port.port;
-        if principal.is_none() && port.gateway.is_none() && request.sni == Fact::Unknown {
+        // On TCP the proxy reads the server name of TLS that it passes through, which anybody can open.
+        let plaintext = principal.is_none() && protocol == Protocol::Http;
+        if plaintext && port.gateway.is_none() && request.sni == Fact::Unknown {
             request.sni = Fact::Absent;
         }
         if let [ip] = workload.pod_ips.as_slice()

@@ -9,6 +9,7 @@ use super::condition::Condition;
 use super::request::{Fact, Request, Token};
 use super::solver::{Formula, Solution, Solved, Solver};
 use crate::pattern::Pattern;
+use crate::request_authentication::JwtRule;
 
 /// The answer in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,8 +114,8 @@ impl Judge {
                 Solved::GaveUp => drop(doubts.insert(Doubt::TooComplex)),
                 Solved::Some(_) => some_at_best = true,
             }
-            // Not every wanted request is let through where one is wanted and refused.
-            let refused = Formula::all([scenario.wanted.clone(), worst.clone().negated()]);
+            // Not every request is let through where one is possible and refused.
+            let refused = Formula::all([scenario.possible.clone(), worst.clone().negated()]);
             match self.solve(&refused) {
                 Solved::None => {}
                 Solved::Some(_) => every = false,
@@ -125,7 +126,15 @@ impl Judge {
             }
             if witness.is_none() {
                 match self.solve(&worst) {
-                    Solved::Some(solution) => witness = Some(complete(&scenario.request, &solution)),
+                    Solved::Some(solution) => {
+                        let request = complete(&scenario.request, &solution);
+                        if matches!(chain.decide(&request), Decision::Allow(_)) {
+                            witness = Some(request);
+                        } else {
+                            // What was solved apart does not fit together: nothing is claimed.
+                            doubts.insert(Doubt::TooComplex);
+                        }
+                    }
                     Solved::None => {}
                     Solved::GaveUp => drop(doubts.insert(Doubt::TooComplex)),
                 }
@@ -178,7 +187,9 @@ impl Judge {
 /// One way in which the token of a request can be.
 struct Scenario {
     request: Request,
-    /// What else must hold, so that the token is of this kind.
+    /// What such requests have in common.
+    possible: Formula,
+    /// What else must hold, so that the token is accepted.
     wanted: Formula,
     /// Whether such a token is refused whatever the policies say.
     refused: bool,
@@ -187,7 +198,12 @@ struct Scenario {
 /// Without a token, and with one of each issuer whose tokens are accepted, as far as that agrees with
 /// what is known.
 fn scenarios(chain: &Chain, request: &Request) -> Vec<Scenario> {
-    let plain = |request: Request| Scenario { request, wanted: Formula::Constant(true), refused: false };
+    let plain = |request: Request| Scenario {
+        request,
+        possible: Formula::Constant(true),
+        wanted: Formula::Constant(true),
+        refused: false,
+    };
     let known = match &request.token {
         Fact::Absent => return vec![plain(request.clone())],
         Fact::Unknown => None,
@@ -197,28 +213,62 @@ fn scenarios(chain: &Chain, request: &Request) -> Vec<Scenario> {
     if known.is_none() {
         scenarios.push(plain(Request { token: Fact::Absent, ..request.clone() }));
     }
-    for rule in &chain.tokens {
+    let issuers: BTreeSet<&String> = chain.tokens.iter().map(|rule| &rule.issuer).collect();
+    for issuer in issuers {
         let mut token = known.cloned().unwrap_or_else(|| Token { others_unknown: true, ..Token::default() });
         match &token.issuer {
-            Fact::Known(issuer) if *issuer != rule.issuer => continue,
+            Fact::Known(other) if other != issuer => continue,
             Fact::Absent => continue,
-            _ => token.issuer = Fact::Known(rule.issuer.clone()),
+            _ => token.issuer = Fact::Known(issuer.clone()),
         }
         let request = Request { token: Fact::Known(token), ..request.clone() };
-        let wanted = if rule.audiences.is_empty() {
-            Formula::Constant(true)
-        } else {
+        let accepted = |rule: &JwtRule| {
+            if rule.audiences.is_empty() {
+                return Formula::Constant(true);
+            }
             Formula::any(rule.audiences.iter().map(|audience| {
                 Formula::open_text(Attribute::Audience, &Pattern::Exact(audience.as_str().into()), &request)
             }))
         };
-        scenarios.push(Scenario { request, wanted, refused: false });
+        let accepted = Formula::any(chain.tokens.iter().filter(|rule| rule.issuer == *issuer).map(accepted));
+        let one_payload = one_payload(chain, &request);
+        let wanted = Formula::all([one_payload.clone(), accepted]);
+        // A token that is stated may be one that is refused; of others only the good ones count.
+        let possible = if known.is_some() { one_payload } else { wanted.clone() };
+        scenarios.push(Scenario { request, possible, wanted, refused: false });
     }
-    // A token that is stated, of an issuer that is not, may also be one that is refused.
+    // A token that is stated, of an issuer that is not, may also be one that nobody knows.
     if known.is_some_and(|token| token.issuer == Fact::Unknown) {
-        scenarios.push(Scenario { refused: true, ..plain(request.clone()) });
+        if chain.tokens.iter().any(|rule| rule.default_location) {
+            scenarios.push(Scenario { refused: true, ..plain(request.clone()) });
+        } else {
+            scenarios.push(plain(Request { token: Fact::Absent, ..request.clone() }));
+        }
     }
     scenarios
+}
+
+/// A claim that has claims inside has no strings of its own.
+fn one_payload(chain: &Chain, request: &Request) -> Formula {
+    let claims: BTreeSet<&Attribute> = chain
+        .rules()
+        .flat_map(CompiledRule::conditions)
+        .map(|condition| &condition.attribute)
+        .filter(|attribute| matches!(attribute, Attribute::Claim(_)))
+        .collect();
+    let present = |claim: &Attribute| Formula::open_text(claim.clone(), &Pattern::Present, request);
+    let mut apart = Vec::new();
+    for outer in &claims {
+        for inner in &claims {
+            if let (Attribute::Claim(outer_path), Attribute::Claim(inner_path)) = (outer, inner)
+                && inner_path.len() > outer_path.len()
+                && inner_path.starts_with(outer_path)
+            {
+                apart.push(Formula::all([present(outer), present(inner)]).negated());
+            }
+        }
+    }
+    Formula::all(apart)
 }
 
 /// The requests that are let through, where CUSTOM providers say yes (`best`) or no to all.
@@ -312,6 +362,8 @@ fn complete_token(token: &Token, solution: &Solution) -> Token {
         let Attribute::Claim(path) = attribute else { continue };
         let Some((first, rest)) = path.split_first() else { continue };
         let mut value = match texts.as_slice() {
+            // As a list it is taken as it is; alone, `scope` would be split.
+            [one] if one.is_empty() || one.contains(' ') => serde_json::json!([one]),
             [one] => one.clone().into(),
             many => many.to_vec().into(),
         };

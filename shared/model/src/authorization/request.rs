@@ -141,10 +141,8 @@ impl Request {
             Attribute::Header(name) => match self.headers.get(&**name) {
                 _ if is_never_visible(name) => Values::Absent,
                 // The proxy writes it for callers with a certificate, and for no others.
-                _ if &**name == "x-forwarded-client-cert" => match self.principal {
-                    Fact::Absent => Values::Absent,
-                    Fact::Known(_) | Fact::Unknown => Values::Unknown,
-                },
+                _ if &**name == CERTIFICATE && self.principal == Fact::Absent => Values::Absent,
+                None if &**name == CERTIFICATE => Values::Unknown,
                 None if ALWAYS_PRESENT.contains(&&**name) && self.method != Fact::Absent => Values::Unknown,
                 Some(values) => Values::Many(Cow::Borrowed(values)),
                 None if self.other_headers_unknown => Values::Unknown,
@@ -195,9 +193,9 @@ impl Token {
         }
         let delimited = rest.is_empty() && matches!(&**first, "scope" | "permission");
         match value {
-            Value::String(text) if delimited => {
-                Values::Many(Cow::Owned(text.split_ascii_whitespace().map(str::to_owned).collect()))
-            }
+            Value::String(text) if delimited => Values::Many(Cow::Owned(
+                text.split(' ').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
+            )),
             Value::String(text) => Values::One(text),
             Value::Array(items) => Values::Many(Cow::Owned(
                 items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect(),
@@ -206,6 +204,9 @@ impl Token {
         }
     }
 }
+
+/// The header that the sidecar writes for callers with a certificate.
+pub(crate) const CERTIFICATE: &str = "x-forwarded-client-cert";
 
 /// Headers that the sidecar adds where the client sends none (tests/envoy/MEASURED.md).
 pub(crate) const ALWAYS_PRESENT: [&str; 2] = ["x-request-id", "x-forwarded-proto"];

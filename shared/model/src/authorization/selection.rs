@@ -4,7 +4,8 @@
 
 use crate::labels::Selector;
 use crate::mesh_config::ProviderKind;
-use crate::policy::AuthorizationPolicy;
+use crate::object::Object;
+use crate::policy::{AuthorizationPolicy, TargetRef};
 use crate::request_authentication::JwtRule;
 use crate::workload::Workload;
 use crate::world::World;
@@ -42,20 +43,30 @@ pub fn why_not(world: &World, policy: &AuthorizationPolicy, workload: &Workload)
             workload.injection.revision
         ));
     }
-    let has_target_refs = world.profile.target_refs && !policy.target_refs.is_empty();
+    why_not_attached(world, &policy.object, &policy.target_refs, &policy.selector, workload)
+}
+
+fn why_not_attached(
+    world: &World,
+    policy: &Object,
+    target_refs: &[TargetRef],
+    selector: &Selector,
+    workload: &Workload,
+) -> Option<String> {
+    let has_target_refs = world.profile.target_refs && !target_refs.is_empty();
     match workload.gateway_api_name() {
         None if has_target_refs => {
             Some("it has targetRefs, and sidecars ignore such policies whole".to_owned())
         }
         Some(gateway) if has_target_refs => {
-            let meant = policy.object.namespace == workload.namespace
-                && policy.target_refs.iter().any(|target| {
+            let meant = policy.namespace == workload.namespace
+                && target_refs.iter().any(|target| {
                     (target.group.as_str(), target.kind.as_str(), target.name.as_str())
                         == ("gateway.networking.k8s.io", "Gateway", gateway)
                 });
             (!meant).then(|| format!("its targetRefs do not name Gateway {gateway}"))
         }
-        _ => unselected(&policy.selector, workload),
+        _ => unselected(selector, workload),
     }
 }
 
@@ -81,8 +92,8 @@ pub fn tokens(world: &World, workload: &Workload) -> Vec<JwtRule> {
         .filter(|policy| {
             let namespace = &policy.object.namespace;
             (namespace == root || *namespace == workload.namespace)
-                && !(policy.has_target_refs && world.profile.target_refs)
-                && policy.selector.selects(&workload.labels)
+                && why_not_attached(world, &policy.object, &policy.target_refs, &policy.selector, workload)
+                    .is_none()
         })
         .flat_map(|policy| policy.rules.iter().cloned())
         .collect()

@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
+use aws_smt_strings::character_sets::CharSet;
 use aws_smt_strings::regular_expressions::{BoundedSearch, ReManager, RegLan};
 use ipnet::IpNet;
 
 use super::attribute::Attribute;
-use super::condition::{Condition, Matcher, without_query};
-use super::request::{ALWAYS_PRESENT, Request};
-use crate::path::Normalization;
+use super::condition::{Condition, Matcher};
+use super::request::{ALWAYS_PRESENT, CERTIFICATE, Request};
+use crate::path::{Normalization, without_query};
 use crate::pattern::{Pattern, one_of};
 
 /// An attribute that matches any of some values.
@@ -551,10 +552,13 @@ fn visible() -> impl Iterator<Item = char> {
     '!'..='~'
 }
 
-/// Header values: visible characters, with blanks only between them.
+/// Header values: visible characters and all beyond ASCII, with blanks only between them.
 fn header_universe(languages: &mut ReManager) -> RegLan {
+    let beyond = languages.char_set(CharSet::range(0x80, 0xd7ff));
     let word = one_of(languages, &visible().collect::<String>());
-    let inside = one_of(languages, &visible().chain([' ', '\t']).collect::<String>());
+    let word = languages.union(word, beyond);
+    let blank = one_of(languages, " \t");
+    let inside = languages.union(word, blank);
     let inside = languages.star(inside);
     let long = languages.concat_list([word, inside, word]);
     let some = languages.union(word, long);
@@ -565,7 +569,7 @@ fn header_universe(languages: &mut ReManager) -> RegLan {
 /// passed has an issuer.
 fn can_be_absent(attribute: &Attribute) -> bool {
     if let Attribute::Header(name) = attribute {
-        return !ALWAYS_PRESENT.contains(&&**name);
+        return !ALWAYS_PRESENT.contains(&&**name) && &**name != CERTIFICATE;
     }
     !matches!(
         attribute,
@@ -595,13 +599,14 @@ fn is_finite(matchers: &[Matcher]) -> bool {
 /// Whether a value can arrive at all.
 fn in_universe(attribute: &Attribute, text: &str, normalization: Normalization) -> bool {
     match attribute {
-        Attribute::Path => normalization.apply(text).is_some_and(|normal| normal == text),
+        Attribute::Path => normalization.yields(text),
         Attribute::Method => !text.is_empty() && text.chars().all(|c| TOKEN.contains(c)),
         Attribute::Host => text.chars().all(|c| ('!'..='~').contains(&c) && c != '/'),
         // Names arrive in lower case; the empty one is none.
         Attribute::Sni => text.chars().all(|c| ('!'..='~').contains(&c) && !c.is_ascii_uppercase()),
         Attribute::Header(_) => {
-            text.trim() == text && text.chars().all(|c| ('!'..='~').contains(&c) || c == ' ' || c == '\t')
+            text.trim_matches([' ', '\t']) == text
+                && text.chars().all(|c| c == '\t' || (c >= ' ' && c != '\x7f'))
         }
         _ => true,
     }
@@ -685,7 +690,7 @@ fn path_universe(languages: &mut ReManager, normalization: Normalization, readab
     let body = languages.star(characters);
     let mut path = languages.concat(slash, body);
     if normalization != Normalization::None {
-        // No dot segment is left, and no encoded unreserved character.
+        // No dot segment is left. Any encoding can be: decoding happens once.
         let end = {
             let after = languages.concat(slash, full);
             languages.opt(after)
@@ -695,13 +700,6 @@ fn path_universe(languages: &mut ReManager, normalization: Normalization, readab
             let dots = languages.str(&dots.into());
             gone.push(languages.concat_list([full, dots, end]));
         }
-        for byte in (0..=u8::MAX).filter(|b| b.is_ascii_alphanumeric() || b"-._~".contains(b)) {
-            for hex in [format!("%{byte:02x}"), format!("%{byte:02X}")] {
-                let hex = languages.str(&hex.as_str().into());
-                gone.push(languages.concat_list([full, hex, full]));
-            }
-        }
-        let mut literals: Vec<&str> = Vec::new();
         if matches!(normalization, Normalization::MergeSlashes | Normalization::DecodeAndMergeSlashes) {
             // Only the whole path may be `//`.
             let double = languages.str(&"//".into());
@@ -709,13 +707,6 @@ fn path_universe(languages: &mut ReManager, normalization: Normalization, readab
             let some = languages.plus(any);
             gone.push(languages.concat_list([some, double, full]));
             gone.push(languages.concat_list([full, double, some]));
-        }
-        if normalization == Normalization::DecodeAndMergeSlashes {
-            literals.extend(["%2f", "%2F", "%5c", "%5C"]);
-        }
-        for literal in literals {
-            let literal = languages.str(&literal.into());
-            gone.push(languages.concat_list([full, literal, full]));
         }
         let gone = languages.union_list(gone);
         let kept = languages.complement(gone);
