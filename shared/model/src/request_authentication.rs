@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::labels::Selector;
+use crate::mesh_config::{list, strings};
 use crate::object::Object;
 use crate::policy::{TargetRef, target_ref};
 
@@ -20,6 +21,9 @@ pub struct JwtRule {
     pub default_location: bool,
     /// `forwardOriginalToken`: the token stays in the request after it was read.
     pub forwards: bool,
+    /// Claims whose strings are split at spaces: `scope`, `permission`, and those of
+    /// `spaceDelimitedClaims`.
+    pub space_delimited: Vec<String>,
 }
 
 /// A RequestAuthentication.
@@ -40,14 +44,15 @@ impl RequestAuthentication {
     #[must_use]
     pub fn read(object: &Arc<Object>) -> Self {
         let spec = object.get("/spec").unwrap_or(&Value::Null);
-        let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
         let rules = list(spec.get("jwtRules"))
             .iter()
             .map(|rule| JwtRule {
                 issuer: rule.get("issuer").and_then(Value::as_str).unwrap_or_default().to_owned(),
-                audiences: list(rule.get("audiences"))
-                    .iter()
-                    .filter_map(|audience| audience.as_str().map(str::to_owned))
+                audiences: strings(rule.get("audiences")),
+                space_delimited: ["scope", "permission"]
+                    .into_iter()
+                    .chain(list(rule.get("spaceDelimitedClaims")).iter().filter_map(Value::as_str))
+                    .map(str::to_owned)
                     .collect(),
                 default_location: ["fromHeaders", "fromParams", "fromCookies"]
                     .iter()
@@ -61,7 +66,7 @@ impl RequestAuthentication {
                 .get("targetRef")
                 .filter(|target| !target.is_null())
                 .into_iter()
-                .chain(&list(spec.get("targetRefs")))
+                .chain(list(spec.get("targetRefs")))
                 .map(target_ref)
                 .collect(),
             rules,

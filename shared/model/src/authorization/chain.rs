@@ -238,9 +238,13 @@ impl Chain {
         };
         if self.tokens.is_empty() || foreign {
             request.token = Fact::Absent;
-        } else if let Fact::Known(token) = &request.token {
+        } else if let Fact::Known(token) = &mut request.token {
+            let issuer = token.issuer.known().cloned();
+            let mut of_issuer = self.tokens.iter().filter(|rule| Some(&rule.issuer) == issuer.as_ref());
+            for rule in of_issuer.clone() {
+                token.split_claims(&rule.space_delimited);
+            }
             // A validated token is taken out of the request (tests/envoy/MEASURED.md).
-            let mut of_issuer = self.tokens.iter().filter(|rule| token.issuer.known() == Some(&rule.issuer));
             if of_issuer.all(|rule| rule.default_location && !rule.forwards) {
                 request.headers.remove("authorization");
             }

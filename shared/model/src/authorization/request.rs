@@ -163,6 +163,16 @@ impl Request {
 }
 
 impl Token {
+    /// Splits the strings of these claims at spaces (`jwt_authn`'s `normalize_payload_in_metadata`).
+    pub(crate) fn split_claims(&mut self, names: &[String]) {
+        for name in names {
+            if let Some(Value::String(text)) = self.claims.get(name) {
+                let parts: Vec<&str> = text.split(' ').collect();
+                self.claims.insert(name.clone(), parts.into());
+            }
+        }
+    }
+
     fn values(&self, attribute: &Attribute) -> Values<'_> {
         match attribute {
             Attribute::Issuer => text(&self.issuer),
@@ -178,8 +188,7 @@ impl Token {
         }
     }
 
-    /// The strings at a claim's path. Envoy's matchers see strings and lists of strings; `scope` and
-    /// `permission` are split at spaces (`jwt_authn`'s `normalize_payload`, set by istiod).
+    /// The strings at a claim's path: Envoy's matchers see strings and lists of strings.
     fn claim(&self, path: &[Box<str>]) -> Values<'_> {
         let Some((first, rest)) = path.split_first() else { return Values::Absent };
         let Some(mut value) = self.claims.get(&**first) else {

@@ -522,6 +522,11 @@ impl Solver {
                 let [ns, sa] = ["/ns/", "/sa/"].map(|text| languages.str(&text.into()));
                 languages.concat_list([part, ns, part, sa, part])
             }
+            // Split at spaces, so that no value has one.
+            Attribute::Claim(path) if is_split(path) && !readable => {
+                let word = one_of(languages, &visible().collect::<String>());
+                languages.star(word)
+            }
             _ => {
                 let characters: String = match attribute {
                     Attribute::Method => TOKEN.to_owned(),
@@ -547,6 +552,11 @@ enum Outlook {
 
 const READABLE: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
 const TOKEN: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~";
+
+/// Whether every RequestAuthentication splits this claim.
+fn is_split(path: &[Box<str>]) -> bool {
+    matches!(path, [name] if matches!(&**name, "scope" | "permission"))
+}
 
 fn visible() -> impl Iterator<Item = char> {
     '!'..='~'

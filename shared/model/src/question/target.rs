@@ -114,9 +114,13 @@ pub fn caller<'w>(world: &'w World, text: &str, scope: Scope<'_>) -> Result<Call
     if text == "anonymous" {
         return Ok(Caller::Anonymous);
     }
-    let bare = text.strip_prefix("spiffe://").unwrap_or(text);
-    if bare.contains("/ns/") && bare.contains("/sa/") {
-        return Ok(Caller::Principal(bare.to_owned()));
+    // A certificate can name anything behind its trust domain; `kind/name` has one slash, and no kind
+    // has a dot.
+    let is_principal = text.split_once('/').is_some_and(|(domain, rest)| {
+        rest.contains('/') || domain.contains('.') || world.mesh.accepts_trust_domain(domain)
+    });
+    if let Some(principal) = text.strip_prefix("spiffe://").or(is_principal.then_some(text)) {
+        return Ok(Caller::Principal(principal.to_owned()));
     }
     if let Some(account) =
         ["sa/", "serviceaccount/", "serviceaccounts/"].iter().find_map(|kind| text.strip_prefix(kind))

@@ -292,10 +292,19 @@ func (r *recorder) write(w loaded, answers []client.Answer, entries map[string]p
 		o.RemoteIP = entry.RemoteIP
 		if o.Allowed {
 			// Envoy names an ALLOW rule only in the metadata of its HTTP filter,
-			// whose last writer is the ALLOW filter.
-			details = string(entry.HTTPRBAC)
+			// whose last writer is the ALLOW filter. Dry-run policies write beside it.
+			var metadata struct {
+				ID string `json:"enforced_effective_policy_id"`
+			}
+			if len(entry.HTTPRBAC) > 0 {
+				if err := json.Unmarshal(entry.HTTPRBAC, &metadata); err != nil {
+					return fmt.Errorf("metadata of %s: %w", a.Key, err)
+				}
+			}
+			details = metadata.ID
 		}
-		if m := matched.FindStringSubmatch(details); m != nil {
+		// AUDIT writes the same metadata, and is the last where there is no ALLOW.
+		if m := matched.FindStringSubmatch(details); m != nil && !w.Audits[m[1]+"/"+m[2]] {
 			o.Rule = m[1] + "/" + m[2] + "/" + m[3]
 			r.named++
 		}

@@ -23,8 +23,12 @@ func (w *World) Cases(outcomes []Outcome, podIP string) ([]byte, error) {
 			"name": fmt.Sprintf("%s-r%d", w.Name, i), "from": r.From, "to": "target." + Namespace,
 			"port": TCPPort, "protocol": "tcp", "expect": "deny",
 		}
-		if r.From == "" {
+		switch {
+		case r.From == "":
 			c["from"] = "anonymous"
+		case strings.Count(r.From, "/") == 1:
+			// Looks like KIND/NAME of a workload.
+			c["from"] = "spiffe://" + r.From
 		}
 		if o.Allowed {
 			c["expect"] = "allow"

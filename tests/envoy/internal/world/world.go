@@ -33,6 +33,8 @@ type World struct {
 	Requests  []Request
 	// DestinationIP says that a rule looks at the workload's address.
 	DestinationIP bool
+	// Audits are the policies that only log, NAMESPACE/NAME.
+	Audits map[string]bool
 }
 
 // Request is a call as the client makes it.
@@ -74,7 +76,7 @@ type maker struct {
 func Make(seed uint64, index int, podIP string, requests int) *World {
 	m := &maker{
 		Rand:  rand.New(rand.NewPCG(seed, uint64(index))),
-		world: &World{Name: fmt.Sprintf("w%d", index)},
+		world: &World{Name: fmt.Sprintf("w%d", index), Audits: map[string]bool{}},
 		seen:  map[string][]string{},
 		podIP: podIP,
 	}
@@ -238,6 +240,7 @@ func (m *maker) policy(i int) object {
 		spec["action"] = "DENY"
 	default:
 		spec["action"] = "AUDIT"
+		m.world.Audits[fmt.Sprintf("%s/%s", metadata["namespace"], metadata["name"])] = true
 	}
 	if selector := m.selector(); selector != nil {
 		spec["selector"] = selector
@@ -557,6 +560,8 @@ func (m *maker) request() Request {
 		if strings.ContainsAny(r.SNI, "* ") {
 			r.SNI = pick(m, snis)
 		}
+		// The TLS client leaves out what stands for the root.
+		r.SNI = strings.TrimRight(r.SNI, ".")
 	}
 	if !r.HTTP {
 		return r
