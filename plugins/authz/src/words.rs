@@ -30,10 +30,12 @@ pub(crate) fn because(reasons: &[Because]) -> String {
     };
     match (&first.policy, first.rule, &first.at) {
         (Some(policy), rule, at) => {
+            let kind = first.kind.filter(|kind| *kind != "AuthorizationPolicy");
+            let kind = kind.map_or(String::new(), |kind| format!("{kind} "));
             let rule = rule.map_or(String::new(), |rule| format!("[{rule}]"));
             // In a cluster the place is the name once more.
             let at = at.as_ref().filter(|at| *at != policy).map_or(String::new(), |at| format!(" {at}"));
-            format!("{policy}{rule}{at}")
+            format!("{kind}{policy}{rule}{at}")
         }
         (None, _, _) => first.text.clone(),
     }
@@ -42,7 +44,7 @@ pub(crate) fn because(reasons: &[Because]) -> String {
 /// What came closest, and what failed.
 pub(crate) fn nearest_miss(miss: &NearestMiss) -> String {
     let at = miss.at.as_ref().filter(|at| **at != miss.policy).map_or(String::new(), |at| format!(" {at}"));
-    format!("nearest {}[{}]{at}: {}", miss.policy, miss.rule, miss.wanted)
+    format!("nearest {}[{}]{at}, if {}", miss.policy, miss.rule, miss.wanted)
 }
 
 /// Says what was assumed, under its codes.

@@ -119,7 +119,7 @@ struct Can<'a> {
 
 #[derive(Serialize)]
 struct CaseView {
-    workload: String,
+    targets: Vec<String>,
     port: u16,
     protocol: &'static str,
     arrives: &'static str,
@@ -228,7 +228,7 @@ impl Arguments {
             request.set_path(path, world.mesh.normalization);
         }
         let view = |case: &Case| CaseView {
-            workload: world.workloads.get(case.workload).map_or(String::new(), |workload| workload.key()),
+            targets: case.targets.clone(),
             port: case.port.port,
             protocol: case.speaks.name(),
             arrives: arrives(&case.way),
@@ -251,7 +251,12 @@ impl Arguments {
         for case in &view.cases {
             if self.trace {
                 if several {
-                    ui.answer(strong(format!("{} port {} as {}", case.workload, case.port, case.protocol)))?;
+                    ui.answer(strong(format!(
+                        "{} port {} as {}",
+                        case.targets.join(","),
+                        case.port,
+                        case.protocol
+                    )))?;
                 }
                 let mut table = Table::new(&["STEP", "POLICY", "WHAT", "WHERE"]);
                 for step in &case.trace {
@@ -271,7 +276,7 @@ impl Arguments {
                     words::verdict(case.verdict)
                         + plain(format!(
                             "  {} port {} as {}: {}",
-                            case.workload,
+                            case.targets.join(","),
                             case.port,
                             case.protocol,
                             reason(case)

@@ -48,7 +48,7 @@ fn show(ui: &Ui, answer: &Explain) -> Result<(), Failure> {
         if index > 0 {
             ui.answer(plain(""))?;
         }
-        ui.answer(strong(format!("{}/{}", answer.target.namespace, workload.name)))?;
+        ui.answer(strong(format!("namespace {}: {}", answer.target.namespace, workload.names.join(", "))))?;
         if workload.injected {
             ui.answer(good("  sidecar: yes") + dim(format!(", {}", workload.sidecar)))?;
         } else {

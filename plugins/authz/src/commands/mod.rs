@@ -2,6 +2,7 @@
 
 mod can;
 mod explain;
+mod lint;
 mod matrix;
 mod record;
 pub(crate) mod test;
@@ -34,6 +35,7 @@ pub(crate) enum Command {
     Can(can::Arguments),
     Matrix(matrix::Arguments),
     Explain(explain::Arguments),
+    Lint(lint::Arguments),
     Test(test::Arguments),
     Record(record::Arguments),
 }
@@ -46,6 +48,7 @@ impl Command {
             Self::Can(arguments) => arguments.run(ui),
             Self::Matrix(arguments) => arguments.run(ui),
             Self::Explain(arguments) => arguments.run(ui),
+            Self::Lint(arguments) => arguments.run(ui),
             Self::Test(arguments) => arguments.run(ui),
             Self::Record(arguments) => arguments.run(ui),
         }

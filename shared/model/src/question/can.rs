@@ -39,8 +39,10 @@ pub struct Ask<'w> {
 /// One way in which the request can arrive.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// The number of the target's workload.
+    /// The number of the target's workload, or of one that stands for several alike.
     pub workload: usize,
+    /// The names of the workloads that it stands for.
+    pub targets: Vec<String>,
     /// The port.
     pub port: InboundPort,
     /// What the client speaks.
@@ -79,8 +81,10 @@ pub fn can(evaluator: &mut Evaluator<'_>, ask: &Ask<'_>) -> Answer {
         request.set_path(path, world.mesh.normalization);
         bad_path = world.mesh.normalization.apply(path).is_none();
     }
-    for &number in &ask.target.workloads {
+    for alike in who_can::variants(world, &ask.target.workloads) {
+        let Some(&number) = alike.first() else { continue };
         let Some(workload) = world.workloads.get(number) else { continue };
+        let targets = who_can::names(world, &alike);
         let ports = match ask.port {
             Some(port) => vec![stated_port(evaluator, number, ask, port, &mut note)],
             None => reachable_ports(evaluator, number, ask),
@@ -96,6 +100,7 @@ pub fn can(evaluator: &mut Evaluator<'_>, ask: &Ask<'_>) -> Answer {
                     };
                     cases.push(Case {
                         workload: number,
+                        targets: targets.clone(),
                         port: port.clone(),
                         speaks,
                         way: way.clone(),

@@ -29,11 +29,11 @@ pub struct Explain {
     pub assumptions: Vec<Assumption>,
 }
 
-/// One workload.
+/// Workloads for which all is the same.
 #[derive(Clone, Debug, Serialize)]
 pub struct WorkloadPart {
-    /// `kind/name`.
-    pub name: String,
+    /// `kind/name` of the workloads that are alike.
+    pub names: Vec<String>,
     /// Whether it has a sidecar, and why.
     pub sidecar: String,
     /// Whether it has a sidecar.
@@ -123,16 +123,15 @@ pub struct RulePart {
 pub fn explain(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> Explain {
     let world = evaluator.world();
     let mut parts = Vec::new();
-    let mut names = Vec::new();
-    for &number in &target.workloads {
+    for alike in who_can::variants(world, &target.workloads) {
+        let Some(&number) = alike.first() else { continue };
         let Some(workload) = world.workloads.get(number) else { continue };
-        names.push(workload.name.clone());
         let ports = inbound::ports(world, workload)
             .iter()
             .map(|port| port_part(evaluator, number, workload, port))
             .collect();
         parts.push(WorkloadPart {
-            name: workload.reference(),
+            names: alike.iter().filter_map(|n| world.workloads.get(*n)).map(Workload::reference).collect(),
             sidecar: workload.injection.reason.clone(),
             injected: workload.injection.injected,
             ports,
@@ -143,7 +142,7 @@ pub fn explain(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> Explain {
         target: TargetName {
             namespace: target.namespace.clone(),
             name: target.name.clone(),
-            workloads: names,
+            workloads: who_can::names(world, &target.workloads),
         },
         workloads: parts,
         assumptions: who_can::assumptions(world, &target.workloads).into_iter().collect(),

@@ -126,7 +126,10 @@ pub fn reasons(
 
 fn of_decision(world: &World, chain: &Chain, decision: &Decision, outcome: &Outcome) -> Vec<Because> {
     match decision {
-        Decision::Allow(Some(rule)) => vec![Because::rule(world, *rule, "this ALLOW rule lets it through")],
+        Decision::Allow(Some(rule)) => {
+            let some = if outcome.verdict == Verdict::Allow { "it" } else { "some requests" };
+            vec![Because::rule(world, *rule, format!("this ALLOW rule lets {some} through"))]
+        }
         Decision::Allow(None) => vec![Because::words("no ALLOW policy selects the workload, so all that no DENY rule matches is let through")],
         Decision::Deny(rule) => vec![Because::rule(world, *rule, "this DENY rule refuses it")],
         Decision::BadProvider(rule) => vec![Because::rule(

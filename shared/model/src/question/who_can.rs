@@ -134,8 +134,16 @@ pub fn who_can(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> WhoCan {
         }
     }
     rows.sort_by(|a, b| {
-        (a.verdict, a.port, a.kind, &a.caller, a.protocol, &a.targets)
-            .cmp(&(b.verdict, b.port, b.kind, &b.caller, b.protocol, &b.targets))
+        let bypass = |row: &Row| row.kind == CallerKind::Bypass;
+        (bypass(a), a.verdict, a.port, a.kind, &a.caller, a.protocol, &a.targets).cmp(&(
+            bypass(b),
+            b.verdict,
+            b.port,
+            b.kind,
+            &b.caller,
+            b.protocol,
+            &b.targets,
+        ))
     });
     let workloads = names(world, &target.workloads);
     WhoCan {
@@ -145,7 +153,7 @@ pub fn who_can(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> WhoCan {
     }
 }
 
-fn names(world: &World, numbers: &[usize]) -> Vec<String> {
+pub(super) fn names(world: &World, numbers: &[usize]) -> Vec<String> {
     numbers.iter().filter_map(|number| world.workloads.get(*number)).map(|w| w.name.clone()).collect()
 }
 
@@ -187,7 +195,7 @@ fn bypass_row(world: &World, targets: &[String], port: u16, reason: String) -> R
 
 /// Workloads of a target for which every answer is the same: the same policies, ports and modes.
 /// A Service can select pods that policies tell apart.
-fn variants(world: &World, numbers: &[usize]) -> Vec<Vec<usize>> {
+pub(super) fn variants(world: &World, numbers: &[usize]) -> Vec<Vec<usize>> {
     let mut variants: Vec<(String, Vec<usize>)> = Vec::new();
     for &number in numbers {
         let Some(workload) = world.workloads.get(number) else { continue };
