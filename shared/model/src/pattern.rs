@@ -454,3 +454,56 @@ impl fmt::Display for Pattern {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::version::Version;
+
+    fn patterns(value: &str) -> Vec<Pattern> {
+        let mut patterns = vec![
+            Pattern::text(value),
+            Pattern::header(value),
+            Pattern::host(value),
+            Pattern::trust_domain(value),
+        ];
+        for version in [Version::new(1, 21, 0), Version::new(1, 27, 0), Version::NEWEST] {
+            let profile = Profile::new(version);
+            patterns.push(Pattern::path(value, &profile));
+            patterns.push(Pattern::principal(value, &profile));
+            patterns.push(Pattern::namespace(value, &profile));
+            patterns.extend(Pattern::service_account(value, "n", &profile));
+        }
+        patterns
+    }
+
+    /// A few cases where nobody asks for more.
+    fn few(cases: u32) -> ProptestConfig {
+        let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+        if std::env::var_os("PROPTEST_CASES").is_some() { config } else { ProptestConfig { cases, ..config } }
+    }
+
+    proptest! {
+        #![proptest_config(few(64))]
+
+        /// Matching and the language for the solver are two ways to say the same.
+        #[test]
+        fn matching_agrees_with_the_language(
+            value in r"(a|b|A|/|\*|\.|\+|\{\*\}|\{\*\*\}|/ns/|sa/|é|%|=|\[){0,6}",
+            texts in proptest::collection::vec(r"(a|b|A|B|/|\*|\.|\+|n|/ns/|sa/|é|%|=|\[|\{){0,8}", 1..8),
+        ) {
+            let mut languages = ReManager::new();
+            // Texts near the value match more often.
+            let near = [value.clone(), value.replace('*', "a"), value.replace("{**}", "a/b"), value.to_uppercase()];
+            for pattern in patterns(&value) {
+                let language = pattern.language(&mut languages);
+                for text in texts.iter().chain(&near) {
+                    let said = languages.str_in_re(&SmtString::from(text.as_str()), language);
+                    prop_assert_eq!(pattern.matches(text), said, "{:?} {}", pattern, text);
+                }
+            }
+        }
+    }
+}

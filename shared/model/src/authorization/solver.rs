@@ -733,3 +733,90 @@ fn path_universe(languages: &mut ReManager, normalization: Normalization, readab
     let query = languages.opt(query);
     languages.concat(path, query)
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_smt_strings::smt_strings::SmtString;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MODES: [Normalization; 4] = [
+        Normalization::None,
+        Normalization::Base,
+        Normalization::MergeSlashes,
+        Normalization::DecodeAndMergeSlashes,
+    ];
+
+    fn attributes() -> [Attribute; 6] {
+        [
+            Attribute::Path,
+            Attribute::Host,
+            Attribute::Sni,
+            Attribute::Method,
+            Attribute::Header("x".into()),
+            Attribute::Subject,
+        ]
+    }
+
+    /// Whether a text is in the automaton for an attribute's values.
+    fn in_language(mode: Normalization, attribute: &Attribute, readable: bool, text: &str) -> bool {
+        let mut solver = Solver::new(mode, true);
+        let universe = solver.universe(attribute, readable);
+        solver.languages.str_in_re(&SmtString::from(text), universe)
+    }
+
+    /// A few cases where nobody asks for more.
+    fn few(cases: u32) -> ProptestConfig {
+        let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+        if std::env::var_os("PROPTEST_CASES").is_some() { config } else { ProptestConfig { cases, ..config } }
+    }
+
+    proptest! {
+        #![proptest_config(few(24))]
+
+        /// What can arrive is said twice, for single texts and as a language.
+        #[test]
+        fn the_universe_is_the_same_as_a_test_and_as_a_language(
+            text in r"/?(a|A|b|/|\.|%|2|e|f|6|1|0|\?|#|\{|\[| |\t|é|~|:|\\){0,8}",
+        ) {
+            for attribute in attributes() {
+                for mode in MODES {
+                    if attribute != Attribute::Path && mode != Normalization::Base {
+                        continue;
+                    }
+                    let can_arrive = in_universe(&attribute, &text, mode);
+                    prop_assert_eq!(
+                        can_arrive,
+                        in_language(mode, &attribute, false, &text),
+                        "{:?} {:?} {:?}", attribute, mode, text
+                    );
+                    // What is easy on the eye can arrive, too.
+                    prop_assert!(can_arrive || !in_language(mode, &attribute, true, &text));
+                }
+            }
+        }
+    }
+
+    fn all_of(attribute: &Attribute, patterns: &[Pattern]) -> Formula {
+        Formula::all(patterns.iter().map(|pattern| {
+            let matchers = [Matcher::Text(pattern.clone())].into();
+            Formula::Atom(Atom { attribute: attribute.clone(), matchers })
+        }))
+    }
+
+    #[test]
+    fn a_solution_can_arrive_and_has_what_was_asked_for() {
+        let suffix = |text: &str| Pattern::Suffix(text.into());
+        let prefix = |text: &str| Pattern::Prefix(text.into());
+        for attribute in attributes().into_iter().filter(|attribute| *attribute != Attribute::Path) {
+            let formula = all_of(&attribute, &[prefix("ab"), suffix("ba"), suffix("a")]);
+            let Solved::Some(solution) = Solver::new(Normalization::Base, true).solve(&formula) else {
+                panic!("{attribute:?} has no solution");
+            };
+            for text in &solution.texts[&attribute] {
+                assert!(in_universe(&attribute, text, Normalization::Base), "{attribute:?} {text}");
+            }
+        }
+    }
+}
