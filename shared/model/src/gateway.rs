@@ -9,6 +9,7 @@ use crate::mesh_config::list;
 use crate::object::Object;
 use crate::protocol::PortProtocol;
 use crate::service::port_number;
+use crate::workload::Workload;
 
 /// One of `servers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,13 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// Whether a workload's pods serve it. One without a selector is served by all gateways, but
+    /// makes nothing one.
+    #[must_use]
+    pub fn serves(&self, workload: &Workload) -> bool {
+        !self.selector.is_empty() && self.selector.selects(&workload.labels)
+    }
+
     /// Reads one.
     #[must_use]
     pub fn read(object: &Arc<Object>) -> Self {

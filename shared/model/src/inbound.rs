@@ -68,7 +68,7 @@ pub fn undeclared(port: u16) -> InboundPort {
 }
 
 fn declared(world: &World, workload: &Workload) -> Vec<InboundPort> {
-    if world.is_gateway(workload) {
+    if workload.is_gateway {
         return gateway_ports(world, workload);
     }
     if let Some(sidecar) = world.sidecar_of(workload).filter(|sidecar| !sidecar.ingress.is_empty()) {

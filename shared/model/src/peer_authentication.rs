@@ -63,6 +63,14 @@ pub struct PeerAuthentication {
 }
 
 impl PeerAuthentication {
+    /// By namespace, then the oldest first, then by name: of several on one level the first wins.
+    pub(crate) fn order(&self, other: &Self) -> std::cmp::Ordering {
+        let key = |policy: &Self| {
+            (policy.object.namespace.clone(), policy.created.clone(), policy.object.name.clone())
+        };
+        key(self).cmp(&key(other))
+    }
+
     /// Reads one.
     #[must_use]
     pub fn read(object: &Arc<Object>) -> Self {
@@ -113,7 +121,7 @@ pub struct InForce<'a> {
 /// All PeerAuthentications of a World.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerAuthentications<'a> {
-    /// All of them.
+    /// All of them: by namespace, the oldest first.
     pub all: &'a [PeerAuthentication],
     /// The mesh's root namespace.
     pub root_namespace: &'a str,
@@ -125,11 +133,8 @@ impl<'a> PeerAuthentications<'a> {
     pub fn of_port(&self, namespace: &str, labels: &Labels, port: u16) -> InForce<'a> {
         let mut in_force = self.of_namespace(namespace);
         // A selector in the root namespace is ignored, even for that namespace's own pods.
-        let workload = self.oldest(|policy| {
-            policy.object.namespace == namespace
-                && namespace != self.root_namespace
-                && !policy.selector.is_empty()
-                && policy.selector.selects(labels)
+        let workload = self.first(namespace, |policy| {
+            namespace != self.root_namespace && !policy.selector.is_empty() && policy.selector.selects(labels)
         });
         let Some(workload) = workload else { return in_force };
         if let Some(mode) = workload.mode {
@@ -146,9 +151,7 @@ impl<'a> PeerAuthentications<'a> {
     /// The mode of a namespace: what clients of its services go by.
     #[must_use]
     pub fn of_namespace(&self, namespace: &str) -> InForce<'a> {
-        let of = |namespace: &str| {
-            self.oldest(|policy| policy.object.namespace == namespace && policy.selector.is_empty())
-        };
+        let of = |namespace: &str| self.first(namespace, |policy| policy.selector.is_empty());
         let own = if namespace == self.root_namespace { None } else { of(namespace) };
         for policy in [own, of(self.root_namespace)].into_iter().flatten() {
             if let Some(mode) = policy.mode {
@@ -160,11 +163,16 @@ impl<'a> PeerAuthentications<'a> {
 
     /// Of several on one level the oldest wins, then the first by name; one that istiod cannot read
     /// is not there.
-    fn oldest(&self, wanted: impl Fn(&PeerAuthentication) -> bool) -> Option<&'a PeerAuthentication> {
-        self.all
-            .iter()
+    fn first(
+        &self,
+        namespace: &str,
+        wanted: impl Fn(&PeerAuthentication) -> bool,
+    ) -> Option<&'a PeerAuthentication> {
+        let start = self.all.partition_point(|policy| policy.object.namespace.as_str() < namespace);
+        let rest = self.all.get(start..).unwrap_or_default();
+        rest.iter()
+            .take_while(|policy| policy.object.namespace == namespace)
             .filter(|policy| policy.problems.iter().all(|problem| !problem.unreadable))
-            .filter(|policy| wanted(policy))
-            .min_by_key(|policy| (&policy.created, &policy.object.name))
+            .find(|policy| wanted(policy))
     }
 }

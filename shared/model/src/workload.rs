@@ -44,6 +44,8 @@ pub struct Workload {
     pub ports: Vec<ContainerPort>,
     /// Whether there is a sidecar.
     pub injection: Injection,
+    /// Whether it is a gateway: a Gateway object selects it, or the Gateway API made it.
+    pub is_gateway: bool,
     /// Names of the pods, where pods are in the input.
     pub pods: Vec<String>,
     /// Addresses of the pods that run.
@@ -193,6 +195,7 @@ fn from_template(
         host_network: spec.get("hostNetwork").and_then(Value::as_bool) == Some(true),
         ports,
         injection,
+        is_gateway: false,
         pods: Vec::new(),
         pod_ips: pod_ips.into_iter().collect(),
     })

@@ -70,7 +70,7 @@ pub struct World {
     pub workloads: Vec<Workload>,
     /// AuthorizationPolicies by namespace and name.
     pub policies: Vec<AuthorizationPolicy>,
-    /// PeerAuthentications.
+    /// PeerAuthentications by namespace, the oldest first.
     pub peer_authentications: Vec<PeerAuthentication>,
     /// RequestAuthentications.
     pub request_authentications: Vec<RequestAuthentication>,
@@ -80,7 +80,10 @@ pub struct World {
     pub sidecars: Vec<Sidecar>,
     /// Gateway objects.
     pub gateways: Vec<Gateway>,
+    /// EnvoyFilters.
+    pub envoy_filters: Vec<Arc<Object>>,
     policies_of: BTreeMap<String, Vec<usize>>,
+    destination_rules_of: BTreeMap<String, Vec<usize>>,
     services_of: BTreeMap<String, Vec<usize>>,
 }
 
@@ -130,10 +133,12 @@ impl World {
                 &b.object.name,
             ))
         });
-        let peer_authentications = seen(Kind::PeerAuthentication).map(PeerAuthentication::read).collect();
+        let mut peer_authentications: Vec<PeerAuthentication> =
+            seen(Kind::PeerAuthentication).map(PeerAuthentication::read).collect();
+        peer_authentications.sort_by(PeerAuthentication::order);
         let request_authentications: Vec<RequestAuthentication> =
             seen(Kind::RequestAuthentication).map(RequestAuthentication::read).collect();
-        let gateways = seen(Kind::Gateway).map(Gateway::read).collect();
+        let gateways: Vec<Gateway> = seen(Kind::Gateway).map(Gateway::read).collect();
 
         let selected_by: BTreeSet<String> = policies
             .iter()
@@ -147,9 +152,15 @@ impl World {
             root_namespace: &mesh.root_namespace,
             selected_by: &selected_by,
         };
-        let workloads = workload::read(&objects, &context);
+        let mut workloads = workload::read(&objects, &context);
+        for workload in &mut workloads {
+            workload.is_gateway = workload.gateway_api_name().is_some()
+                || gateways.iter().any(|gateway: &Gateway| gateway.serves(workload));
+        }
         let (profile, version_source) = version(stated_version.as_deref(), &objects);
         let policies_of = by_namespace(policies.iter().map(|policy| &policy.object));
+        let destination_rules_of = by_namespace(destination_rules.iter().map(|rule| &rule.object));
+        let envoy_filters = seen(Kind::EnvoyFilter).cloned().collect();
         let services_of = by_namespace(services.iter().map(|service| &service.object));
         Self {
             gaps,
@@ -165,7 +176,9 @@ impl World {
             destination_rules,
             sidecars,
             gateways,
+            envoy_filters,
             policies_of,
+            destination_rules_of,
             services_of,
             mesh,
             objects,
@@ -245,7 +258,7 @@ impl World {
     /// namespace that selects it, else the root namespace's without a selector.
     #[must_use]
     pub fn sidecar_of(&self, workload: &Workload) -> Option<&Sidecar> {
-        if self.is_gateway(workload) {
+        if workload.is_gateway {
             return None;
         }
         let in_namespace = |namespace: &str| {
@@ -259,19 +272,10 @@ impl World {
             .or_else(|| in_namespace(&self.mesh.root_namespace).find(|sidecar| sidecar.selector.is_none()))
     }
 
-    /// Whether a workload is a gateway: a Gateway object selects it, or the Gateway API made it.
-    #[must_use]
-    pub fn is_gateway(&self, workload: &Workload) -> bool {
-        workload.gateway_api_name().is_some() || self.gateways_of(workload).next().is_some()
-    }
-
     /// The Gateway objects that select a workload, in any namespace
-    /// (`PILOT_SCOPE_GATEWAY_TO_NAMESPACE` is off by default). One without a selector selects all
-    /// gateways, but tells nobody that something is one.
+    /// (`PILOT_SCOPE_GATEWAY_TO_NAMESPACE` is off by default).
     pub fn gateways_of<'a>(&'a self, workload: &'a Workload) -> impl Iterator<Item = &'a Gateway> {
-        self.gateways
-            .iter()
-            .filter(|gateway| !gateway.selector.is_empty() && gateway.selector.selects(&workload.labels))
+        self.gateways.iter().filter(|gateway| gateway.serves(workload))
     }
 
     /// The DestinationRule that clients of a workload go by for a host: of the client's namespace,
@@ -298,7 +302,9 @@ impl World {
             tiers.remove(0);
         }
         tiers.into_iter().find_map(|tier| {
-            self.destination_rules.iter().filter(|rule| applies(rule, tier)).min_by_key(|rule| {
+            let rules = self.destination_rules_of.get(tier).map_or(&[][..], Vec::as_slice);
+            let rules = rules.iter().filter_map(|number| self.destination_rules.get(*number));
+            rules.filter(|rule| applies(rule, tier)).min_by_key(|rule| {
                 (
                     rule.workload_selector.is_empty(),
                     std::cmp::Reverse(rule.host.trim_start_matches('*').len()),

@@ -14,7 +14,7 @@ use mesh_model::question::access::arrives;
 use mesh_model::question::can::{Answer, Ask, Case, can};
 use mesh_model::question::reason::{Because, NearestMiss};
 use mesh_model::question::trace::{Step, trace};
-use mesh_model::question::what_can;
+use mesh_model::question::{what_can, who_can};
 use mesh_model::world::{Assumption, World};
 use serde::Serialize;
 use serde_json::Value;
@@ -114,7 +114,7 @@ struct Can<'a> {
     rule: Option<&'a String>,
     missing: &'a [String],
     cases: Vec<CaseView>,
-    assumptions: &'a [Assumption],
+    assumptions: Vec<Assumption>,
 }
 
 #[derive(Serialize)]
@@ -149,6 +149,8 @@ impl Arguments {
             path: self.path.clone(),
         };
         let answer = can(&mut evaluator, &ask);
+        let mut assumptions = who_can::assumptions(&loaded.world, &ask.target.workloads);
+        assumptions.extend(answer.doubts.iter().cloned());
         let cases = self.views(&mut evaluator, &ask, &answer);
         let view = Can {
             caller: caller_name,
@@ -157,7 +159,7 @@ impl Arguments {
             rule: answer.rule.as_ref(),
             missing: &answer.missing,
             cases,
-            assumptions: &answer.assumptions,
+            assumptions: assumptions.into_iter().collect(),
         };
         match self.output {
             Output::Json => output::json(ui, "Can", &view)?,
@@ -243,7 +245,7 @@ impl Arguments {
     }
 
     fn show(&self, ui: &Ui, view: &Can<'_>, answer: &Answer) -> Result<(), Failure> {
-        words::assumptions(ui, view.assumptions);
+        words::assumptions(ui, &view.assumptions);
         if let Some(note) = &answer.note {
             ui.note(dim(note.clone()));
         }

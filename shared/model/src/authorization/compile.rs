@@ -370,12 +370,19 @@ fn token_principal(value: &str, profile: &Profile) -> Matcher {
     Matcher::TokenPrincipal { issuer, subject }
 }
 
-/// A CIDR block or a single address (`AddrStrToCidrRange`).
+/// A CIDR block or a single address, as Go's `netip` reads them (`AddrStrToCidrRange`): a block's
+/// length has no leading zero, and a single IPv6 address may name a zone.
 fn parse_block(value: &str) -> Result<IpNet, String> {
-    let block = if value.contains('/') {
-        value.parse::<IpNet>().ok()
-    } else {
-        value.parse::<IpAddr>().ok().map(IpNet::from)
+    let block = match value.split_once('/') {
+        Some((_, length)) if length.len() > 1 && length.starts_with('0') => None,
+        Some(_) => value.parse::<IpNet>().ok(),
+        None => {
+            let address = match value.split_once('%') {
+                Some((address, zone)) if address.contains(':') && !zone.is_empty() => address,
+                _ => value,
+            };
+            address.parse::<IpAddr>().ok().map(IpNet::from)
+        }
     };
     block.ok_or_else(|| format!("`{value}` is neither an address nor a CIDR block"))
 }
@@ -409,4 +416,20 @@ fn claim_path(text: &str) -> Result<Vec<&str>, String> {
         }
     }
     if rest.is_empty() { Ok(path) } else { in_brackets(text).map(|name| vec![name]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_read_as_go_reads_them() {
+        assert!(parse_block("10.0.0.1").is_ok());
+        assert!(parse_block("10.0.0.77/24").is_ok());
+        assert!(parse_block("fe80::1%eth0").is_ok());
+        assert!(parse_block("127.0.0.1/08").is_err());
+        assert!(parse_block("127.0.0.1/33").is_err());
+        assert!(parse_block("10.0.0.1%eth0").is_err());
+        assert!(parse_block("010.0.0.1").is_err());
+    }
 }

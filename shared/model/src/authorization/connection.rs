@@ -49,6 +49,9 @@ impl Way {
     }
 }
 
+/// The annotation with ports of other services that a caller's sidecar does not see.
+pub const EXCLUDED_PORTS: &str = "traffic.sidecar.istio.io/excludeOutboundPorts";
+
 /// How a workload connects to another's port, through the Service that names it (`through`, or any
 /// that it knows).
 ///
@@ -78,7 +81,7 @@ pub fn way(
         };
         return unknown_host(world, caller, reason);
     };
-    let excluded = "traffic.sidecar.istio.io/excludeOutboundPorts";
+    let excluded = EXCLUDED_PORTS;
     if caller.annotations.get(excluded).is_some_and(|ports| inbound::lists(ports, service_port.port)) {
         return Way::plaintext(format!("its annotation {excluded} names port {}", service_port.port));
     }

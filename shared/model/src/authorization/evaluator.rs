@@ -4,16 +4,18 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use crate::inbound::{self, InboundPort};
+use crate::labels::Labels;
 use crate::object::Kind;
 use crate::peer_authentication::InForce;
+use crate::service::Service;
 use crate::workload::Workload;
 use crate::world::{Assumption, World};
 
 use super::attribute::Attribute;
 use super::chain::{Chain, Decision};
 use super::compile::{CompiledRule, Protocol};
-use super::condition::Condition;
-use super::connection::{self, Refusal, Way};
+use super::condition::Matcher;
+use super::connection::{self, Presents, Refusal, Way};
 use super::judge::{Doubt, Judge, Judgement, Verdict};
 use super::request::{Fact, Request};
 use super::selection;
@@ -57,13 +59,31 @@ pub struct Evaluator<'w> {
     chains: HashMap<(usize, Protocol), Rc<Compiled>>,
     remembered: HashMap<Remembered, Judgement>,
     doubts: HashMap<usize, Rc<[Assumption]>>,
+    ports: HashMap<usize, Rc<[InboundPort]>>,
+    alike: HashMap<Vec<usize>, Rc<[Vec<usize>]>>,
+    vantages: HashMap<usize, Rc<Vantage<'w>>>,
+    ways: HashMap<(Rc<Vantage<'w>>, usize, u16, Option<String>), Way>,
 }
 
-/// A chain with the conditions on identities that it has.
+/// A chain with the values that its conditions on identities have.
 #[derive(Debug)]
 struct Compiled {
     chain: Rc<Chain>,
-    identities: Vec<Condition>,
+    identities: Vec<Box<[Matcher]>>,
+}
+
+/// All that a caller's way depends on, but for the identity that it shows.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Vantage<'w> {
+    namespace: &'w str,
+    /// Why it has no sidecar.
+    without: Option<&'w str>,
+    is_gateway: bool,
+    excluded_ports: Option<&'w String>,
+    /// The object by its name.
+    sidecar: Option<&'w str>,
+    /// Where DestinationRules choose their clients.
+    labels: Option<&'w Labels>,
 }
 
 /// All that an answer about everything that a caller can send depends on.
@@ -87,6 +107,10 @@ impl<'w> Evaluator<'w> {
             chains: HashMap::new(),
             remembered: HashMap::new(),
             doubts: HashMap::new(),
+            ports: HashMap::new(),
+            alike: HashMap::new(),
+            vantages: HashMap::new(),
+            ways: HashMap::new(),
         }
     }
 
@@ -116,12 +140,10 @@ impl<'w> Evaluator<'w> {
                 }
                 None => Chain::empty(protocol),
             };
-            let mut identities: Vec<Condition> = Vec::new();
+            let mut identities: Vec<Box<[Matcher]>> = Vec::new();
             for condition in chain.rules().flat_map(CompiledRule::conditions) {
-                if condition.attribute == Attribute::Principal
-                    && !identities.iter().any(|known| known.matchers == condition.matchers)
-                {
-                    identities.push(Condition { negated: false, ..condition.clone() });
+                if condition.attribute == Attribute::Principal && !identities.contains(&condition.matchers) {
+                    identities.push(condition.matchers.clone());
                 }
             }
             Rc::new(Compiled { chain: Rc::new(chain), identities })
@@ -135,7 +157,101 @@ impl<'w> Evaluator<'w> {
         self.world.peer_authentications().of_port(&workload.namespace, &workload.labels, port)
     }
 
-    /// Everything that a caller can send to a port: all that the request does not state is open.
+    /// The ports that are known of a workload.
+    pub fn ports(&mut self, number: usize) -> Rc<[InboundPort]> {
+        let world = self.world;
+        let ports = self.ports.entry(number).or_insert_with(|| {
+            world.workloads.get(number).map_or(Vec::new(), |workload| inbound::ports(world, workload)).into()
+        });
+        Rc::clone(ports)
+    }
+
+    /// Workloads for which every answer is the same, together: those with the same policies, ports
+    /// and modes. A Service can select pods that policies tell apart.
+    pub fn alike(&mut self, numbers: &[usize]) -> Rc<[Vec<usize>]> {
+        if let Some(alike) = self.alike.get(numbers) {
+            return Rc::clone(alike);
+        }
+        let world = self.world;
+        let mut groups: Vec<(String, Vec<usize>)> = Vec::new();
+        for &number in numbers {
+            let Some(workload) = world.workloads.get(number) else { continue };
+            let modes: Vec<_> = self
+                .ports(number)
+                .iter()
+                .map(|port| {
+                    (port.clone(), self.mode(workload, port.port).mode, inbound::bypass(workload, port.port))
+                })
+                .collect();
+            let same = format!(
+                "{:?} {:?} {modes:?} {:?} {:?}",
+                selection::policies(world, workload),
+                selection::tokens(world, workload),
+                inbound::bypassing(world, workload),
+                self.doubts_about(number),
+            );
+            match groups.iter_mut().find(|(known, _)| *known == same) {
+                Some((_, numbers)) => numbers.push(number),
+                None => groups.push((same, vec![number])),
+            }
+        }
+        let alike: Rc<[Vec<usize>]> = groups.into_iter().map(|(_, numbers)| numbers).collect();
+        self.alike.insert(numbers.to_vec(), Rc::clone(&alike));
+        alike
+    }
+
+    /// How a workload connects to another's port, through a Service if one is meant.
+    pub fn way(
+        &mut self,
+        caller: usize,
+        target: usize,
+        port: &InboundPort,
+        through: Option<&Service>,
+    ) -> Way {
+        let world = self.world;
+        let (Some(from), Some(to)) = (world.workloads.get(caller), world.workloads.get(target)) else {
+            return Way::plaintext("it is not known");
+        };
+        let vantage = self.vantage(caller, from);
+        let key = (vantage, target, port.port, through.map(Service::host));
+        let mut way =
+            self.ways.entry(key).or_insert_with(|| connection::way(world, from, to, port, through)).clone();
+        if let Presents::Identity(principal) = &mut way.presents {
+            *principal = world.principal(&from.namespace, &from.service_account);
+        }
+        way
+    }
+
+    fn vantage(&mut self, number: usize, workload: &'w Workload) -> Rc<Vantage<'w>> {
+        let world = self.world;
+        let vantage = self.vantages.entry(number).or_insert_with(|| {
+            let chosen = world.destination_rules.iter().any(|rule| !rule.workload_selector.is_empty());
+            let injection = &workload.injection;
+            Rc::new(Vantage {
+                namespace: &workload.namespace,
+                without: (!injection.injected).then_some(injection.reason.as_str()),
+                is_gateway: workload.is_gateway,
+                excluded_ports: workload.annotations.get(connection::EXCLUDED_PORTS),
+                sidecar: world.sidecar_of(workload).map(|sidecar| sidecar.object.name.as_str()),
+                labels: chosen.then_some(&workload.labels),
+            })
+        });
+        Rc::clone(vantage)
+    }
+
+    /// The verdict on everything that a caller can send to a port.
+    pub fn verdict(&mut self, number: usize, port: &InboundPort, way: &Way, speaks: Protocol) -> Verdict {
+        if let Some(Ok((protocol, principal))) = self.arrive(number, port, way, speaks) {
+            let key = self.key(number, port, protocol, principal.as_deref());
+            if let Some(judgement) = self.remembered.get(&key) {
+                let verdict = judgement.verdict;
+                return if self.doubts_about(number).is_empty() { verdict } else { Verdict::Unknown };
+            }
+        }
+        self.outcome(number, port, way, speaks, &Request::anything()).verdict
+    }
+
+    /// What becomes of a request on a port; all that it does not state is open.
     pub fn outcome(
         &mut self,
         number: usize,
@@ -145,20 +261,18 @@ impl<'w> Evaluator<'w> {
         request: &Request,
     ) -> Outcome {
         let world = self.world;
-        let Some(workload) = world.workloads.get(number) else { return Outcome::refused(Refusal::ByCaller) };
-        if let Some(reason) = inbound::bypass(workload, port.port) {
-            // What the caller's own proxy refuses never gets there either.
-            if way.presents == connection::Presents::Nothing {
-                return Outcome::refused(Refusal::ByCaller);
+        let (protocol, principal) = match self.arrive(number, port, way, speaks) {
+            None => return Outcome::refused(Refusal::ByCaller),
+            Some(Ok(found)) => found,
+            Some(Err(Cause::Bypass(reason))) => {
+                return Outcome { cause: Cause::Bypass(reason), ..Outcome::open_door() };
             }
-            return Outcome { cause: Cause::Bypass(reason), ..Outcome::open_door() };
-        }
-        let mode = self.mode(workload, port.port).mode;
-        let (protocol, principal) = match connection::chain(world, port, mode, &way.presents, speaks) {
-            Ok(found) => found,
-            Err(refusal) => return self.doubtful(number, Outcome::refused(refusal)),
+            Some(Err(cause)) => {
+                let outcome = Outcome { cause, ..Outcome::refused(Refusal::ByCaller) };
+                return self.doubtful(number, outcome);
+            }
         };
-        let is_open = *request == Request { other_headers_unknown: true, ..Request::default() };
+        let is_open = *request == Request::anything();
         let mut request = request.clone();
         request.principal = Fact::or_absent(principal.clone());
         request.destination_port = port.port;
@@ -167,44 +281,86 @@ impl<'w> Evaluator<'w> {
         if plaintext && port.gateway.is_none() && request.sni == Fact::Unknown {
             request.sni = Fact::Absent;
         }
-        if let [ip] = workload.pod_ips.as_slice()
+        if let Some([ip]) = world.workloads.get(number).map(|workload| workload.pod_ips.as_slice())
             && request.destination_ip == Fact::Unknown
         {
             request.destination_ip = Fact::Known(*ip);
         }
-        let compiled = self.compiled(number, protocol);
+        let chain = self.chain(number, protocol);
         let judgement = if is_open {
-            let key = Remembered {
-                workload: number,
-                protocol,
-                port: port.port,
-                anonymous: principal.is_none(),
-                identities: compiled.identities.iter().map(|c| c.holds(&request) == Some(true)).collect(),
-            };
+            let key = self.key(number, port, protocol, principal.as_deref());
             match self.remembered.get(&key) {
                 Some(judgement) => judgement.clone(),
                 None => {
-                    let judgement = self.judge.judge(&compiled.chain, &request);
+                    let judgement = self.judge.judge(&chain, &request);
                     self.remembered.insert(key, judgement.clone());
                     judgement
                 }
             }
         } else {
-            self.judge.judge(&compiled.chain, &request)
+            self.judge.judge(&chain, &request)
         };
         let Judgement { verdict, witness, decision, open, doubts } = judgement;
         let doubts = doubts.iter().map(|doubt| self.assumption(doubt)).collect();
         let witness = witness.map(|witness| Request { principal: request.principal.clone(), ..witness });
-        let cause = Cause::Policies(Rc::clone(&compiled.chain), decision);
+        let cause = Cause::Policies(chain, decision);
         self.doubtful(number, Outcome { verdict, cause, principal, witness, open, doubts })
+    }
+
+    /// The chain that a connection takes and its identity there, or why it takes none; `None` for a
+    /// workload that is not there.
+    fn arrive(
+        &self,
+        number: usize,
+        port: &InboundPort,
+        way: &Way,
+        speaks: Protocol,
+    ) -> Option<Result<(Protocol, Option<String>), Cause>> {
+        let workload = self.world.workloads.get(number)?;
+        // What the caller's own proxy refuses does not get to a port without a proxy either.
+        if way.presents == Presents::Nothing {
+            return Some(Err(Cause::Refused(Refusal::ByCaller)));
+        }
+        if let Some(reason) = inbound::bypass(workload, port.port) {
+            return Some(Err(Cause::Bypass(reason)));
+        }
+        let mode = self.mode(workload, port.port).mode;
+        Some(connection::chain(self.world, port, mode, &way.presents, speaks).map_err(Cause::Refused))
+    }
+
+    fn key(
+        &mut self,
+        number: usize,
+        port: &InboundPort,
+        protocol: Protocol,
+        principal: Option<&str>,
+    ) -> Remembered {
+        let is = |matchers: &[Matcher]| {
+            let matches = |matcher: &Matcher, principal| matches!(matcher, Matcher::Text(pattern) if pattern.matches(principal));
+            principal.is_some_and(|principal| matchers.iter().any(|matcher| matches(matcher, principal)))
+        };
+        let compiled = self.compiled(number, protocol);
+        Remembered {
+            workload: number,
+            protocol,
+            port: port.port,
+            anonymous: principal.is_none(),
+            identities: compiled.identities.iter().map(|matchers| is(matchers)).collect(),
+        }
+    }
+
+    fn doubts_about(&mut self, number: usize) -> Rc<[Assumption]> {
+        let world = self.world;
+        let doubts = self.doubts.entry(number).or_insert_with(|| {
+            world.workloads.get(number).map_or(Vec::new(), |workload| doubts(world, workload)).into()
+        });
+        Rc::clone(doubts)
     }
 
     /// An outcome of a workload whose answers nobody can be sure of is `unknown`.
     fn doubtful(&mut self, number: usize, mut outcome: Outcome) -> Outcome {
         let world = self.world;
-        let doubts = self.doubts.entry(number).or_insert_with(|| {
-            world.workloads.get(number).map_or(Vec::new(), |workload| doubts(world, workload)).into()
-        });
+        let doubts = self.doubts_about(number);
         if let Cause::Refused(Refusal::TrustDomain(domain)) = &outcome.cause
             && !world.mesh.is_known
         {
@@ -282,7 +438,7 @@ fn doubts(world: &World, workload: &Workload) -> Vec<Assumption> {
             });
         }
     }
-    for object in world.objects().iter().filter(|object| object.kind == Kind::EnvoyFilter) {
+    for object in &world.envoy_filters {
         if crate::envoy_filter::changes_inbound(object, workload, root) {
             doubts.push(Assumption {
                 code: "envoy-filter",

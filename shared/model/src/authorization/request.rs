@@ -99,6 +99,12 @@ pub(crate) enum Values<'a> {
 }
 
 impl Request {
+    /// A request of which nothing is known.
+    #[must_use]
+    pub fn anything() -> Self {
+        Self { other_headers_unknown: true, ..Self::default() }
+    }
+
     /// Puts a path as the client sent it, normalized as the proxy will.
     pub fn set_path(&mut self, raw: &str, normalization: Normalization) {
         self.path = normalization.apply(raw).map_or(Fact::Absent, |path| Fact::Known(path.into_owned()));

@@ -190,6 +190,13 @@ impl<'w> Context<'w> {
         })
     }
 
+    /// Whether an earlier lint found a certain thing in a rule.
+    pub(super) fn has_finding(&self, policy: &AuthorizationPolicy, rule: usize, code: &str) -> bool {
+        self.findings.iter().any(|finding| {
+            finding.code == code && finding.object == policy.object.key() && finding.rule == Some(rule)
+        })
+    }
+
     /// Policies that istiod can read, with their numbers.
     pub(super) fn policies(&self) -> impl Iterator<Item = (usize, &'w AuthorizationPolicy)> + use<'w> {
         self.world.policies.iter().enumerate().filter(|(_, policy)| policy.is_readable())
@@ -228,14 +235,20 @@ impl<'w> Context<'w> {
             .collect()
     }
 
-    /// The workloads with a sidecar, one of each kind.
-    pub(super) fn all_guarded(&self) -> Vec<(usize, &'w Workload)> {
+    /// All workloads with a sidecar for which a policy is in force, for lints that look at Services and
+    /// annotations, in which workloads of one kind differ.
+    pub(super) fn enforced(&self, policy: usize) -> Vec<(usize, &'w Workload)> {
         let world = self.world;
-        self.representatives
+        self.selected(policy)
             .iter()
             .filter_map(|number| Some((*number, world.workloads.get(*number)?)))
             .filter(|(_, workload)| workload.injection.injected)
             .collect()
+    }
+
+    /// All workloads with a sidecar.
+    pub(super) fn all_guarded(&self) -> impl Iterator<Item = (usize, &'w Workload)> + use<'w> {
+        self.world.workloads.iter().enumerate().filter(|(_, workload)| workload.injection.injected)
     }
 
     /// The ports that a workload is known to open and that pass its sidecar.
@@ -501,6 +514,11 @@ pub(super) fn plaintext() -> Sender {
         name: "a client without a sidecar".to_owned(),
         way: Way { presents: Presents::Plaintext, reason: None, at: None },
     }
+}
+
+/// Whether a workload has the listeners of a gateway.
+pub(super) fn is_gateway(world: &World, workload: &Workload) -> bool {
+    inbound::ports(world, workload).iter().any(|port| port.gateway.is_some())
 }
 
 /// A request of which only the path is known.

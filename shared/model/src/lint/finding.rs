@@ -68,11 +68,11 @@ impl fmt::Display for Example {
             (Some(method), Some(path)) => write!(f, "{method} {path}")?,
             _ => f.write_str("a TCP connection")?,
         }
-        if let Some(host) = &self.host {
-            write!(f, ", host {host},")?;
-        }
-        for (name, value) in &self.headers {
-            write!(f, ", {name}: {value},")?;
+        let host = self.host.iter().map(|host| format!("host: {host}"));
+        let headers = self.headers.iter().map(|(name, value)| format!("{name}: {value}"));
+        let details: Vec<String> = host.chain(headers).collect();
+        if !details.is_empty() {
+            write!(f, " ({})", details.join(", "))?;
         }
         if let Some(token) = &self.token {
             write!(f, " with a token of {token}")?;

@@ -4,7 +4,7 @@ use super::context::{Context, Value};
 use super::finding::Example;
 use crate::authorization::chain::RuleRef;
 use crate::authorization::compile::Protocol;
-use crate::authorization::request::Request;
+use crate::authorization::request::{Fact, Request};
 use crate::policy::{Action, AuthorizationPolicy};
 use crate::question::access::anything;
 
@@ -101,6 +101,46 @@ pub(super) fn evaded(
                         let example = context.example(&other, format!("refused, as {path} is"));
                         return Some((example, variant.clone()));
                     }
+                }
+            }
+        }
+    }
+    None
+}
+
+/// A plain request with a method and a path, where it surprises: an ALLOW rule does not let it
+/// through, a DENY rule does not stop it.
+pub(super) fn with_method(
+    context: &mut Context<'_>,
+    policy: &AuthorizationPolicy,
+    path: &str,
+    method: &str,
+    pointer: &str,
+) -> Option<Example> {
+    let world = context.world;
+    let path = sample(path)?;
+    let rule = pointer.strip_prefix("/spec/rules/")?.split('/').next()?.parse().ok()?;
+    let number = world.policies.iter().position(|known| known.object.key() == policy.object.key())?;
+    let base = super::context::with_path(world, &path)?;
+    for (workload, _) in context.guarded(number) {
+        for (port, speaks) in context.channels(workload) {
+            if speaks == Protocol::Tcp {
+                continue;
+            }
+            for sender in context.senders(workload, &port) {
+                let reference = RuleRef { policy: number, rule };
+                let Some(mut trial) = context.matched(workload, &port, speaks, &sender, reference, &base)
+                else {
+                    continue;
+                };
+                trial.request.method = Fact::Known(method.to_owned());
+                let (surprises, expected) = match policy.action {
+                    Action::Allow => (context.is_refused(&trial), "let through"),
+                    Action::Deny => (context.passes(&trial), "refused"),
+                    _ => return None,
+                };
+                if surprises {
+                    return Some(context.example(&trial, expected));
                 }
             }
         }

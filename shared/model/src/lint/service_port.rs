@@ -21,7 +21,7 @@ fn check(context: &mut Context<'_>) {
                 continue;
             }
             let Ok(named) = value.text.parse::<u16>() else { continue };
-            let guarded = context.guarded(number);
+            let guarded = context.enforced(number);
             let opens = guarded
                 .iter()
                 .any(|(workload, _)| context.ports(*workload).iter().any(|port| port.port == named));

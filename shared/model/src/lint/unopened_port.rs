@@ -23,7 +23,7 @@ fn check(context: &mut Context<'_>) {
                 continue;
             }
             let Ok(named) = value.text.parse::<u16>() else { continue };
-            let guarded = context.guarded(number);
+            let guarded = context.enforced(number);
             let mut known: Vec<u16> = guarded
                 .iter()
                 .filter_map(|(workload, _)| world.workloads.get(*workload))

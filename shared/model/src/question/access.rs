@@ -54,7 +54,7 @@ pub fn protocols(port: &InboundPort) -> &'static [Protocol] {
 /// A request of which nothing is known.
 #[must_use]
 pub fn anything() -> Request {
-    Request { other_headers_unknown: true, ..Request::default() }
+    Request::anything()
 }
 
 /// Everything that a caller can send to a port of the World's `number`th workload.
@@ -65,7 +65,7 @@ pub fn access(
     way: &Way,
     speaks: Protocol,
 ) -> Access {
-    let outcome = evaluator.outcome(number, port, way, speaks, &anything());
+    let outcome = evaluator.outcome(number, port, way, speaks, &Request::anything());
     let world = evaluator.world();
     let mut because = Vec::new();
     let mut rests_on = Vec::new();
@@ -101,7 +101,7 @@ fn details(
     let request = Request {
         principal: Fact::or_absent(outcome.principal.clone()),
         destination_port: port.port,
-        ..anything()
+        ..Request::anything()
     };
     if outcome.verdict == Verdict::Deny {
         let missed = matches!(decision, Decision::NoneAllows);

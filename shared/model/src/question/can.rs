@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::authorization::compile::Protocol;
-use crate::authorization::connection::{self, Presents, Way};
+use crate::authorization::connection::{Presents, Way};
 use crate::authorization::evaluator::{Cause, Evaluator, Outcome};
 use crate::authorization::judge::Verdict;
 use crate::authorization::request::Request;
@@ -64,8 +64,9 @@ pub struct Answer {
     pub missing: Vec<String>,
     /// The cases.
     pub cases: Vec<Case>,
-    /// What was assumed.
-    pub assumptions: Vec<Assumption>,
+    /// Why the verdict is `unknown`; what every answer about the target assumes is
+    /// [`who_can::assumptions`].
+    pub doubts: Vec<Assumption>,
     /// How the port was understood, where that is not plain.
     pub note: Option<String>,
 }
@@ -81,16 +82,16 @@ pub fn can(evaluator: &mut Evaluator<'_>, ask: &Ask<'_>) -> Answer {
         request.set_path(path, world.mesh.normalization);
         bad_path = world.mesh.normalization.apply(path).is_none();
     }
-    for alike in who_can::variants(world, &ask.target.workloads) {
+    for alike in evaluator.alike(&ask.target.workloads).iter() {
         let Some(&number) = alike.first() else { continue };
         let Some(workload) = world.workloads.get(number) else { continue };
-        let targets = who_can::names(world, &alike);
+        let targets = who_can::names(world, alike);
         let ports = match ask.port {
             Some(port) => vec![stated_port(evaluator, number, ask, port, &mut note)],
             None => reachable_ports(evaluator, number, ask),
         };
         for port in ports {
-            for way in ways(evaluator, workload, &port, ask) {
+            for way in ways(evaluator, number, &port, ask) {
                 for speaks in spoken(ask, &request, &port) {
                     let on_http = speaks == Protocol::Http && port.protocol != PortProtocol::Tcp;
                     let outcome = if bad_path && on_http && inbound::bypass(workload, port.port).is_none() {
@@ -110,12 +111,12 @@ pub fn can(evaluator: &mut Evaluator<'_>, ask: &Ask<'_>) -> Answer {
             }
         }
     }
-    answer(evaluator, ask, cases, note)
+    answer(evaluator, cases, note)
 }
 
 /// The stated port: the workload's if that is known to it, else the Service's port of that number.
 fn stated_port(
-    evaluator: &Evaluator<'_>,
+    evaluator: &mut Evaluator<'_>,
     number: usize,
     ask: &Ask<'_>,
     stated: u16,
@@ -123,9 +124,11 @@ fn stated_port(
 ) -> InboundPort {
     let world = evaluator.world();
     let Some(workload) = world.workloads.get(number) else { return inbound::undeclared(stated) };
-    let known = inbound::ports(world, workload);
-    if known.iter().all(|port| port.port != stated)
-        && let Some(service) = ask.target.service
+    let known = evaluator.ports(number);
+    if let Some(port) = known.iter().find(|port| port.port == stated) {
+        return port.clone();
+    }
+    if let Some(service) = ask.target.service
         && let Some(service_port) = service.ports.iter().find(|port| port.port == stated)
         && let Some(target) = inbound::target(service_port, workload)
     {
@@ -139,38 +142,34 @@ fn stated_port(
 }
 
 /// The ports that the target opens: a Service's own, else all that are known of the workload.
-fn reachable_ports(evaluator: &Evaluator<'_>, number: usize, ask: &Ask<'_>) -> Vec<InboundPort> {
+fn reachable_ports(evaluator: &mut Evaluator<'_>, number: usize, ask: &Ask<'_>) -> Vec<InboundPort> {
     let world = evaluator.world();
     let Some(workload) = world.workloads.get(number) else { return Vec::new() };
-    let all = inbound::ports(world, workload);
-    let Some(service) = ask.target.service else { return all };
+    let all = evaluator.ports(number);
+    let Some(service) = ask.target.service else { return all.to_vec() };
     let of_service: Vec<u16> =
         service.ports.iter().filter_map(|port| inbound::target(port, workload)).collect();
     let kept: Vec<InboundPort> = all.iter().filter(|port| of_service.contains(&port.port)).cloned().collect();
-    if kept.is_empty() { all } else { kept }
+    if kept.is_empty() { all.to_vec() } else { kept }
 }
 
 /// The ways in which the caller connects, each once.
-fn ways(
-    evaluator: &Evaluator<'_>,
-    target: &crate::workload::Workload,
-    port: &InboundPort,
-    ask: &Ask<'_>,
-) -> Vec<Way> {
+fn ways(evaluator: &mut Evaluator<'_>, target: usize, port: &InboundPort, ask: &Ask<'_>) -> Vec<Way> {
     let world = evaluator.world();
     match &ask.caller {
         Caller::Anonymous => vec![Way { presents: Presents::Plaintext, reason: None, at: None }],
         Caller::Principal(principal) => vec![Way::identity(principal.clone())],
         Caller::Workloads(callers) => {
             let through = ask.target.service.filter(|service| {
-                inbound::services_on(world, target, port.port)
-                    .any(|(known, _)| known.host() == service.host())
+                world.workloads.get(target).is_some_and(|target| {
+                    inbound::services_on(world, target, port.port)
+                        .any(|(known, _)| known.host() == service.host())
+                })
             });
             let ways: BTreeSet<Way> = callers
                 .workloads
                 .iter()
-                .filter_map(|number| world.workloads.get(*number))
-                .map(|caller| connection::way(world, caller, target, port, through))
+                .map(|caller| evaluator.way(*caller, target, port, through))
                 .collect();
             ways.into_iter().collect()
         }
@@ -187,7 +186,7 @@ fn spoken(ask: &Ask<'_>, request: &Request, port: &InboundPort) -> Vec<Protocol>
     }
 }
 
-fn answer(evaluator: &Evaluator<'_>, ask: &Ask<'_>, cases: Vec<Case>, note: Option<String>) -> Answer {
+fn answer(evaluator: &Evaluator<'_>, cases: Vec<Case>, note: Option<String>) -> Answer {
     let world = evaluator.world();
     let verdicts: BTreeSet<Verdict> = cases.iter().map(|case| case.outcome.verdict).collect();
     let verdict = match verdicts.iter().copied().collect::<Vec<_>>().as_slice() {
@@ -224,14 +223,14 @@ fn answer(evaluator: &Evaluator<'_>, ask: &Ask<'_>, cases: Vec<Case>, note: Opti
         [Some(only)] if definite => Some(only.clone()),
         _ => None,
     };
-    let mut assumptions = who_can::assumptions(world, &ask.target.workloads);
-    assumptions.extend(cases.iter().flat_map(|case| case.outcome.doubts.iter().cloned()));
+    let doubts: BTreeSet<Assumption> =
+        cases.iter().flat_map(|case| case.outcome.doubts.iter().cloned()).collect();
     Answer {
         verdict,
         rule,
         missing: missing.into_iter().collect(),
         cases,
-        assumptions: assumptions.into_iter().collect(),
+        doubts: doubts.into_iter().collect(),
         note,
     }
 }

@@ -123,13 +123,11 @@ pub struct RulePart {
 pub fn explain(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> Explain {
     let world = evaluator.world();
     let mut parts = Vec::new();
-    for alike in who_can::variants(world, &target.workloads) {
+    for alike in evaluator.alike(&target.workloads).iter() {
         let Some(&number) = alike.first() else { continue };
         let Some(workload) = world.workloads.get(number) else { continue };
-        let ports = inbound::ports(world, workload)
-            .iter()
-            .map(|port| port_part(evaluator, number, workload, port))
-            .collect();
+        let ports =
+            evaluator.ports(number).iter().map(|port| port_part(evaluator, number, workload, port)).collect();
         parts.push(WorkloadPart {
             names: alike.iter().filter_map(|n| world.workloads.get(*n)).map(Workload::reference).collect(),
             sidecar: workload.injection.reason.clone(),

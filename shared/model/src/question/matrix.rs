@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::authorization::compile::Protocol;
-use crate::authorization::connection::{self, Presents, Way};
+use crate::authorization::connection::{Presents, Way};
 use crate::authorization::evaluator::Evaluator;
 use crate::authorization::judge::Verdict;
-use crate::inbound::{self, InboundPort};
-use crate::world::{Assumption, World};
+use crate::world::Assumption;
 
-use super::access::{anything, protocols};
+use super::access::protocols;
 use super::who_can;
 
 /// The verdicts of one caller.
@@ -34,17 +32,17 @@ pub struct Matrix {
     pub assumptions: Vec<Assumption>,
 }
 
-/// A target: its workloads with the ports that are asked about.
+/// A target: its workloads, one of each that are alike.
 struct Column {
     name: String,
-    ends: Vec<(usize, Vec<InboundPort>)>,
+    numbers: Vec<usize>,
 }
 
-/// All against all; `within` keeps targets of one namespace. A cell holds the most open verdict over
-/// the target's ports and workloads: `allow` only where all of them are.
+/// All against all; `within` keeps targets of one namespace. A cell is `allow` or `deny` only where
+/// all of the target's ports and workloads are.
 pub fn matrix(evaluator: &mut Evaluator<'_>, within: Option<&str>) -> Matrix {
     let world = evaluator.world();
-    let columns = columns(world, within);
+    let columns = columns(evaluator, within);
     let mut callers: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (number, workload) in (0..).zip(&world.workloads) {
         if workload.injection.injected {
@@ -52,28 +50,27 @@ pub fn matrix(evaluator: &mut Evaluator<'_>, within: Option<&str>) -> Matrix {
             callers.entry(principal).or_default().push(number);
         }
     }
-    let mut rows: Vec<Row> = callers
+    callers.insert("anonymous".to_owned(), Vec::new());
+    let callers = callers
         .into_iter()
         .map(|(caller, numbers)| {
             let verdicts = columns.iter().map(|column| cell(evaluator, column, &numbers)).collect();
             Row { caller, verdicts }
         })
         .collect();
-    let verdicts = columns.iter().map(|column| cell(evaluator, column, &[])).collect();
-    rows.push(Row { caller: "anonymous".to_owned(), verdicts });
-    let numbers: Vec<usize> = columns.iter().flat_map(|c| c.ends.iter().map(|(number, _)| *number)).collect();
+    let numbers: Vec<usize> = columns.iter().flat_map(|column| column.numbers.iter().copied()).collect();
     Matrix {
         targets: columns.into_iter().map(|column| column.name).collect(),
-        callers: rows,
+        callers,
         assumptions: who_can::assumptions(world, &numbers).into_iter().collect(),
     }
 }
 
-fn columns(world: &World, within: Option<&str>) -> Vec<Column> {
-    let wanted = |namespace: &str| within.is_none_or(|within| namespace == within);
+fn columns(evaluator: &mut Evaluator<'_>, within: Option<&str>) -> Vec<Column> {
+    let world = evaluator.world();
     let mut columns: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (number, workload) in (0..).zip(&world.workloads) {
-        if !wanted(&workload.namespace) {
+        if within.is_some_and(|within| workload.namespace != within) {
             continue;
         }
         let mut in_service = false;
@@ -83,33 +80,27 @@ fn columns(world: &World, within: Option<&str>) -> Vec<Column> {
                 columns.entry(service.object.key()).or_default().push(number);
             }
         }
-        if !in_service && !inbound::ports(world, workload).is_empty() {
+        if !in_service && !evaluator.ports(number).is_empty() {
             columns.entry(workload.key()).or_default().push(number);
         }
     }
-    let ports = |number: usize| {
-        world.workloads.get(number).map_or(Vec::new(), |workload| inbound::ports(world, workload))
-    };
     columns
         .into_iter()
-        .map(|(name, numbers)| Column {
-            name,
-            ends: numbers.into_iter().map(|number| (number, ports(number))).collect(),
+        .map(|(name, numbers)| {
+            let alike = evaluator.alike(&numbers);
+            Column { name, numbers: alike.iter().filter_map(|numbers| numbers.first().copied()).collect() }
         })
         .collect()
 }
 
 /// The verdict of callers (none: anonymous) for a target.
 fn cell(evaluator: &mut Evaluator<'_>, column: &Column, callers: &[usize]) -> Verdict {
-    let world = evaluator.world();
-    let open = anything();
     let mut verdicts: Vec<Verdict> = Vec::new();
-    for (number, ports) in &column.ends {
-        let Some(target) = world.workloads.get(*number) else { continue };
-        for port in ports {
+    for &number in &column.numbers {
+        for port in evaluator.ports(number).iter() {
             let mut ways: Vec<Way> = Vec::new();
-            for caller in callers.iter().filter_map(|number| world.workloads.get(*number)) {
-                let way = connection::way(world, caller, target, port, None);
+            for &caller in callers {
+                let way = evaluator.way(caller, number, port, None);
                 if !ways.contains(&way) {
                     ways.push(way);
                 }
@@ -119,8 +110,7 @@ fn cell(evaluator: &mut Evaluator<'_>, column: &Column, callers: &[usize]) -> Ve
             }
             for way in &ways {
                 for &protocol in protocols(port) {
-                    let protocol: Protocol = protocol;
-                    verdicts.push(evaluator.outcome(*number, port, way, protocol, &open).verdict);
+                    verdicts.push(evaluator.verdict(number, port, way, protocol));
                 }
             }
         }
@@ -129,14 +119,12 @@ fn cell(evaluator: &mut Evaluator<'_>, column: &Column, callers: &[usize]) -> Ve
 }
 
 fn combined(verdicts: &[Verdict]) -> Verdict {
-    let has = |verdict| verdicts.contains(&verdict);
-    if verdicts.iter().all(|verdict| *verdict == Verdict::Deny) {
-        Verdict::Deny
-    } else if verdicts.iter().all(|verdict| *verdict == Verdict::Allow) {
-        Verdict::Allow
-    } else if has(Verdict::Unknown) && !has(Verdict::Conditional) && !has(Verdict::Allow) {
-        Verdict::Unknown
-    } else {
-        Verdict::Conditional
+    match verdicts {
+        [] => Verdict::Deny,
+        [first, rest @ ..] if rest.iter().all(|verdict| verdict == first) => *first,
+        several if several.iter().all(|verdict| matches!(verdict, Verdict::Deny | Verdict::Unknown)) => {
+            Verdict::Unknown
+        }
+        _ => Verdict::Conditional,
     }
 }

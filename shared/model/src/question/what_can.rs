@@ -3,10 +3,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::authorization::connection::{self, Presents, Way};
+use crate::authorization::connection::{Presents, Way};
 use crate::authorization::evaluator::Evaluator;
 use crate::authorization::judge::Verdict;
-use crate::inbound;
 use crate::world::Assumption;
 
 use super::access::{self, access, witness_json};
@@ -66,22 +65,21 @@ pub fn what_can(evaluator: &mut Evaluator<'_>, caller: &Caller<'_>, within: Opti
             continue;
         }
         numbers.push(number);
-        for port in inbound::ports(world, target) {
+        for port in evaluator.ports(number).iter() {
             let mut ways: Vec<Way> = match caller {
                 Caller::Anonymous => vec![Way { presents: Presents::Plaintext, reason: None, at: None }],
                 Caller::Principal(principal) => vec![Way::identity(principal.clone())],
                 Caller::Workloads(callers) => callers
                     .workloads
                     .iter()
-                    .filter_map(|number| world.workloads.get(*number))
-                    .map(|caller| connection::way(world, caller, target, &port, None))
+                    .map(|caller| evaluator.way(*caller, number, port, None))
                     .collect(),
             };
             ways.sort();
             ways.dedup();
             for way in ways {
-                for &protocol in access::protocols(&port) {
-                    let found = access(evaluator, number, &port, &way, protocol);
+                for &protocol in access::protocols(port) {
+                    let found = access(evaluator, number, port, &way, protocol);
                     rows.push(Row {
                         service: port.service.as_ref().map(|(service, _)| service.clone()),
                         workload: target.key(),

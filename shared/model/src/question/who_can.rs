@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::authorization::attribute::Attribute;
 use crate::authorization::compile::Protocol;
 use crate::authorization::condition::Matcher;
-use crate::authorization::connection::{self, Presents, Way};
+use crate::authorization::connection::{Presents, Way};
 use crate::authorization::evaluator::Evaluator;
 use crate::authorization::judge::Verdict;
 use crate::authorization::selection;
@@ -108,8 +108,8 @@ pub fn who_can(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> WhoCan {
     let world = evaluator.world();
     let mut rows: Vec<Row> = Vec::new();
     let mut assumptions = assumptions(world, &target.workloads);
-    for variant in variants(world, &target.workloads) {
-        let Some((&number, names)) = variant.first().zip(Some(names(world, &variant))) else { continue };
+    for alike in evaluator.alike(&target.workloads).iter() {
+        let Some((&number, names)) = alike.first().zip(Some(names(world, alike))) else { continue };
         let Some(workload) = world.workloads.get(number) else { continue };
         for (port, reason) in inbound::bypassing(world, workload) {
             rows.push(bypass_row(world, &names, port, reason));
@@ -119,14 +119,14 @@ pub fn who_can(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> WhoCan {
                 rows.push(bypass_row(world, &names, port, reason.to_owned()));
             }
         }
-        for port in inbound::ports(world, workload) {
+        for port in evaluator.ports(number).iter() {
             if inbound::bypass(workload, port.port).is_some() {
                 continue;
             }
-            let groups = groups(evaluator, number, workload, &port, target);
+            let groups = groups(evaluator, number, workload, port, target);
             for group in groups {
-                for &protocol in access::protocols(&port) {
-                    let found = access(evaluator, number, &port, &group.way, protocol);
+                for &protocol in access::protocols(port) {
+                    let found = access(evaluator, number, port, &group.way, protocol);
                     assumptions.extend(found.doubts.iter().cloned());
                     rows.push(row(&group, &names, found));
                 }
@@ -193,37 +193,6 @@ fn bypass_row(world: &World, targets: &[String], port: u16, reason: String) -> R
     }
 }
 
-/// Workloads of a target for which every answer is the same: the same policies, ports and modes.
-/// A Service can select pods that policies tell apart.
-pub(super) fn variants(world: &World, numbers: &[usize]) -> Vec<Vec<usize>> {
-    let mut variants: Vec<(String, Vec<usize>)> = Vec::new();
-    for &number in numbers {
-        let Some(workload) = world.workloads.get(number) else { continue };
-        let ports = inbound::ports(world, workload);
-        let modes: Vec<_> = ports
-            .iter()
-            .map(|port| {
-                let mode = world
-                    .peer_authentications()
-                    .of_port(&workload.namespace, &workload.labels, port.port)
-                    .mode;
-                (port.port, port.protocol, &port.service, mode, inbound::bypass(workload, port.port))
-            })
-            .collect();
-        let same = format!(
-            "{:?} {:?} {modes:?} {:?}",
-            selection::policies(world, workload),
-            selection::tokens(world, workload),
-            inbound::bypassing(world, workload),
-        );
-        match variants.iter_mut().find(|(known, _)| *known == same) {
-            Some((_, numbers)) => numbers.push(number),
-            None => variants.push((same, vec![number])),
-        }
-    }
-    variants.into_iter().map(|(_, numbers)| numbers).collect()
-}
-
 /// Workloads that cannot show an identity.
 fn without_sidecar(world: &World) -> Vec<String> {
     let names: BTreeSet<String> =
@@ -241,13 +210,13 @@ fn groups(
 ) -> Vec<Group> {
     let world = evaluator.world();
     let mut groups: BTreeMap<(String, CallerKind, Way), Vec<String>> = BTreeMap::new();
-    for workload in world.workloads.iter().filter(|workload| workload.injection.injected) {
+    let through = asked.service.filter(|service| {
+        inbound::services_on(world, target, port.port).any(|(known, _)| known.host() == service.host())
+    });
+    for (caller, workload) in (0..).zip(&world.workloads).filter(|(_, w)| w.injection.injected) {
         let principal = world.principal(&workload.namespace, &workload.service_account);
-        let kind = if world.is_gateway(workload) { CallerKind::Gateway } else { CallerKind::Identity };
-        let through = asked.service.filter(|service| {
-            inbound::services_on(world, target, port.port).any(|(known, _)| known.host() == service.host())
-        });
-        let way = connection::way(world, workload, target, port, through);
+        let kind = if workload.is_gateway { CallerKind::Gateway } else { CallerKind::Identity };
+        let way = evaluator.way(caller, number, port, through);
         let names = groups.entry((principal, kind, way)).or_default();
         if !names.contains(&workload.key()) {
             names.push(workload.key());
