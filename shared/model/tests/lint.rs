@@ -3,10 +3,13 @@
 //! `lint/CODE.bad.yaml` holds what a lint must find, `lint/CODE.good.yaml` what it must not; both
 //! stand in the mesh of `lint/base.yaml`. A first line `# istio: VERSION` states the version.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use mesh_model::authorization::judge::Verdict;
 use mesh_model::lint::{Finding, LINTS, lint};
 use mesh_model::object::{Kind, Object, Origin};
 use mesh_model::world::{Snapshot, World};
@@ -60,43 +63,66 @@ fn the_mesh_of_the_cases_is_clean() {
 
 #[test]
 fn every_lint_finds_what_it_is_for() {
-    let mut wrong = Vec::new();
     for known in LINTS {
         let found = findings(known.code, "bad");
-        match found.iter().find(|finding| finding.code == known.code) {
-            None => wrong.push(format!("{}: not found; found {:?}", known.code, codes(&found))),
-            Some(finding) => {
-                assert_eq!(finding.severity, known.severity);
-                assert!(!finding.text.is_empty() && !finding.fix.is_empty());
-                if std::env::var("SHOW_FINDINGS").is_ok() {
-                    println!("{}: {}", finding.code, finding.text);
-                    if let Some(request) = &finding.request {
-                        println!("    {request}: {}; expected: {}", request.happens, request.expected);
-                    }
-                    println!("    {}\n    all: {:?}", finding.fix, codes(&found));
-                }
-            }
-        }
+        let finding = found.iter().find(|finding| finding.code == known.code);
+        let finding = finding.unwrap_or_else(|| panic!("{}: found {:?}", known.code, codes(&found)));
+        assert_eq!(finding.severity, known.severity);
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
 fn every_lint_is_silent_about_what_is_right() {
-    let mut wrong = Vec::new();
     for known in LINTS {
         let found = findings(known.code, "good");
-        wrong.extend(
-            found
-                .iter()
-                .filter(|finding| finding.code == known.code)
-                .map(|finding| format!("{}: {}", known.code, finding.text)),
-        );
-        if std::env::var("SHOW_FINDINGS").is_ok() && !found.is_empty() {
-            println!("{} good: {:?}", known.code, codes(&found));
+        let finding = found.iter().find(|finding| finding.code == known.code);
+        assert_eq!(finding, None, "{}", known.code);
+    }
+}
+
+/// What all lints say about all that is wrong; `UPDATE_FINDINGS=1` writes it anew.
+#[test]
+fn what_is_said_stays() {
+    let mut said = String::new();
+    for known in LINTS {
+        said.push_str(&format!("# {}: {}\n", known.code, known.summary));
+        for finding in findings(known.code, "bad") {
+            let rule = finding.rule.map_or(String::new(), |rule| format!(" rule {rule}"));
+            said.push_str(&format!(
+                "{} {}: {} {}{rule}\n  {}\n",
+                finding.severity.name(),
+                finding.code,
+                finding.kind,
+                finding.object,
+                finding.text
+            ));
+            if let Some(request) = &finding.request {
+                let words = [request.to_string(), request.happens.clone(), request.expected.clone()];
+                said.push_str(&format!("  {}\n", words.join("\n  ")));
+            }
+            said.push_str(&format!("  {}\n\n", finding.fix));
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let path = directory().join("findings.txt");
+    if std::env::var_os("UPDATE_FINDINGS").is_some() {
+        fs::write(&path, &said).unwrap();
+    }
+    assert!(
+        fs::read_to_string(&path).unwrap() == said,
+        "run with UPDATE_FINDINGS=1 and look at the difference"
+    );
+}
+
+/// Requests of findings are facts: what is said of them is what `can` says.
+#[test]
+fn every_example_is_a_definite_verdict() {
+    for known in LINTS {
+        for finding in findings(known.code, "bad") {
+            let Some(request) = finding.request else { continue };
+            assert!(matches!(request.verdict, Verdict::Allow | Verdict::Deny), "{}: {request}", known.code);
+            assert_ne!(request.happens, request.expected);
+        }
+    }
 }
 
 #[test]
@@ -106,6 +132,16 @@ fn every_case_belongs_to_a_lint_and_codes_are_unique() {
     for entry in fs::read_dir(directory()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let code = name.split('.').next().unwrap();
-        assert!(code == "base" || known.contains(code), "{name}");
+        assert!(["base", "findings"].contains(&code) || known.contains(code), "{name}");
     }
+}
+
+/// `docs/lints.md` has a section for each lint, and no other.
+#[test]
+fn every_lint_is_explained() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/lints.md");
+    let text = fs::read_to_string(path).unwrap();
+    let explained: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let known: BTreeSet<&str> = LINTS.iter().map(|lint| lint.code).collect();
+    assert_eq!(explained, known);
 }

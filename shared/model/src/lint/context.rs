@@ -516,11 +516,6 @@ pub(super) fn plaintext() -> Sender {
     }
 }
 
-/// Whether a workload has the listeners of a gateway.
-pub(super) fn is_gateway(world: &World, workload: &Workload) -> bool {
-    inbound::ports(world, workload).iter().any(|port| port.gateway.is_some())
-}
-
 /// A request of which only the path is known.
 pub(super) fn with_path(world: &World, path: &str) -> Option<Request> {
     let path = world.mesh.normalization.apply(path)?.into_owned();

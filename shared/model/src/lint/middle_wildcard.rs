@@ -17,27 +17,12 @@ fn check(context: &mut Context<'_>) {
     for (_, policy) in context.policies() {
         for value in context.values(policy) {
             let field = value.field;
-            let wildcards = !matches!(
-                field,
-                "namespaces"
-                    | "source.namespace"
-                    | "serviceAccounts"
-                    | "source.serviceAccount"
-                    | "trustDomains"
-                    | "source.trustDomain"
-                    | "ports"
-                    | "destination.port"
-                    | "ipBlocks"
-                    | "remoteIpBlocks"
-                    | "source.ip"
-                    | "remote.ip"
-                    | "destination.ip"
-            ) && !(field == "paths" && is_template(value.text));
+            let template = field == "paths" && is_template(value.text);
             let literal = match value.text.strip_prefix('*') {
                 Some(rest) => rest,
                 None => value.text.strip_suffix('*').unwrap_or(value.text),
             };
-            if !wildcards || !literal.contains('*') {
+            if !has_affixes(field) || template || !literal.contains('*') {
                 continue;
             }
             // What its author would call a match, with every wildcard filled in.
@@ -71,4 +56,24 @@ fn check(context: &mut Context<'_>) {
             context.report(&policy.object, &value.pointer, text, example, fix);
         }
     }
+}
+
+/// Whether the values of a field are exact, prefixes or suffixes.
+fn has_affixes(field: &str) -> bool {
+    !matches!(
+        field,
+        "namespaces"
+            | "source.namespace"
+            | "serviceAccounts"
+            | "source.serviceAccount"
+            | "trustDomains"
+            | "source.trustDomain"
+            | "ports"
+            | "destination.port"
+            | "ipBlocks"
+            | "remoteIpBlocks"
+            | "source.ip"
+            | "remote.ip"
+            | "destination.ip"
+    )
 }
