@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -136,12 +136,18 @@ fn every_case_belongs_to_a_lint_and_codes_are_unique() {
     }
 }
 
-/// `docs/lints.md` has a section for each lint, and no other.
+/// `docs/lints.md` has a section for each lint, and no other; its example is the lint's case.
 #[test]
 fn every_lint_is_explained() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/lints.md");
     let text = fs::read_to_string(path).unwrap();
-    let explained: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
-    let known: BTreeSet<&str> = LINTS.iter().map(|lint| lint.code).collect();
-    assert_eq!(explained, known);
+    let mut sections = text.split("\n## ");
+    assert!(sections.next().unwrap().starts_with("# Lints"));
+    let explained: BTreeMap<&str, &str> = sections.filter_map(|section| section.split_once('\n')).collect();
+    assert!(explained.keys().eq(LINTS.iter().map(|lint| lint.code).collect::<BTreeSet<_>>().iter()));
+    for (code, section) in explained {
+        let case = fs::read_to_string(directory().join(format!("{code}.bad.yaml"))).unwrap();
+        assert!(section.contains(&format!("```yaml\n{case}```\n")), "{code}: the example is not its case");
+        assert!(section.contains("To fix it: "), "{code}");
+    }
 }

@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::finding::{Lint, Severity};
 use super::near::nearest;
-use crate::object::Kind;
+use crate::object::{Kind, Origin};
 
 pub(super) const LINT: Lint = Lint {
     code: "unknown-principal",
@@ -17,6 +17,11 @@ fn check(context: &mut Context<'_>) {
     if !context.is_complete(Kind::Pod) || !context.is_complete(Kind::ServiceAccount) {
         return;
     }
+    let is_live = context.is_complete(Kind::Namespace)
+        && world
+            .objects()
+            .iter()
+            .any(|object| object.kind == Kind::Namespace && object.origin == Origin::Cluster);
     for (_, policy) in context.policies() {
         for value in context.values(policy) {
             let parts: Vec<&str> = value.text.split('/').collect();
@@ -40,8 +45,8 @@ fn check(context: &mut Context<'_>) {
                 .map(|object| object.name.as_str())
                 .chain(world.workloads_in(namespace).map(|workload| workload.service_account.as_str()))
                 .collect();
-            // A namespace of which nothing is in the input may hold anything.
-            if names.is_empty() || names.contains(&account) {
+            // In manifests, a namespace of which nothing is in the input may hold anything.
+            if (names.is_empty() && !is_live) || names.contains(&account) {
                 continue;
             }
             let contains = |name: &&str| name.contains(account) || account.contains(*name);
@@ -52,6 +57,7 @@ fn check(context: &mut Context<'_>) {
                     "Write `{}`: that account exists.",
                     value.text.replace(&format!("/{account}"), &format!("/{meant}"))
                 ),
+                None if names.is_empty() => format!("Nothing runs in namespace {namespace}."),
                 None => {
                     let known: std::collections::BTreeSet<&str> = names.iter().copied().take(8).collect();
                     let known: Vec<&str> = known.into_iter().collect();

@@ -1,10 +1,12 @@
 //! Policies that select nothing.
 
-use super::context::{Context, plaintext};
+use super::context::Context;
 use super::finding::{Example, Lint, Severity};
+use crate::authorization::compile::{CompiledRule, Compiler};
+use crate::authorization::request::{Fact, Request};
 use crate::object::Kind;
 use crate::policy::{Action, AuthorizationPolicy};
-use crate::question::access::protocols;
+use crate::question::access::{anything, protocols};
 
 pub(super) const LINT: Lint = Lint {
     code: "unused-selector",
@@ -77,18 +79,40 @@ fn example(context: &mut Context<'_>, policy: &AuthorizationPolicy, service: &st
             && workload.injection.injected
             && service.selector.as_ref().is_some_and(|selector| selector.selects(&workload.labels))
     })?;
+    let policy_number = world.policies.iter().position(|known| known.object.key() == policy.object.key())?;
     let port = context.ports(number).into_iter().next()?;
     let speaks = *protocols(&port).first()?;
-    let mut senders = context.senders(number, &port);
-    senders.push(plaintext());
-    senders.into_iter().find_map(|sender| {
-        let trial = context.plain(number, &port, speaks, &sender);
-        if policy.action == Action::Allow && !policy.rules.is_empty() {
-            // What the policy wants to restrict is open, or what it wants to allow is closed.
-            let open = context.passes(&trial);
-            let expected = if open { "decided by this policy" } else { "allowed where this policy says so" };
-            return Some(context.example(&trial, expected));
+    let chain = context.chain(number, speaks);
+    let compiler =
+        Compiler { trust_domains: &world.mesh.trust_domains, profile: &world.profile, protocol: speaks };
+    let rules: Vec<CompiledRule> =
+        (0..policy.rules.len()).filter_map(|rule| compiler.rule(policy_number, policy, rule).0).collect();
+    let mut open_door = None;
+    for sender in context.senders(number, &port) {
+        let mut trial = context.plain(number, &port, speaks, &sender);
+        let Some((_, principal)) = context.arrival(number, &port, &sender, speaks) else { continue };
+        let known =
+            Request { principal: Fact::or_absent(principal), destination_port: port.port, ..anything() };
+        for rule in &rules {
+            let Some(request) = context.witness(&chain, rule.clone(), &known) else { continue };
+            trial.request = request;
+            match policy.action {
+                Action::Allow if context.is_refused(&trial) => {
+                    return Some(context.example(&trial, "let through: this policy says so"));
+                }
+                Action::Deny if context.passes(&trial) => {
+                    return Some(context.example(&trial, "refused: this policy says so"));
+                }
+                _ => {}
+            }
         }
-        context.passes(&trial).then(|| context.example(&trial, "decided by this policy"))
-    })
+        let plain = context.plain(number, &port, speaks, &sender);
+        let unnamed =
+            Request { principal: known.principal, destination_port: port.port, ..plain.request.clone() };
+        let is_named = rules.iter().any(|rule| rule.matches(&unnamed) != Some(false));
+        if policy.action == Action::Allow && !is_named && context.passes(&plain) {
+            open_door.get_or_insert(plain);
+        }
+    }
+    open_door.map(|trial| context.example(&trial, "refused: this policy does not allow it"))
 }
