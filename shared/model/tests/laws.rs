@@ -614,7 +614,10 @@ proptest! {
         let split: Vec<Value> = case.specs.iter().map(split).collect();
         // On TCP an HTTP-only source takes its whole rule with it, but only its own when split.
         let case = Case { tcp: false, ..case };
-        prop_assume!(!case.specs.iter().any(|spec| spec.to_string().contains("bad")));
+        // So does a value that cannot be read.
+        if case.specs.iter().any(|spec| spec.to_string().contains("bad")) {
+            return Ok(());
+        }
         let (one, other) = (case.chain(), case.chain_of(&split, &[]));
         for request in case.universe() {
             prop_assert_eq!(lets(&one, &request), lets(&other, &request));

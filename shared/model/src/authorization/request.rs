@@ -223,8 +223,8 @@ impl Token {
 /// The header that the sidecar writes for callers with a certificate.
 pub(crate) const CERTIFICATE: &str = "x-forwarded-client-cert";
 
-/// Headers that the sidecar adds where the client sends none (tests/envoy/MEASURED.md).
-pub(crate) const ALWAYS_PRESENT: [&str; 2] = ["x-request-id", "x-forwarded-proto"];
+/// Headers that are there, whatever the client sends (tests/envoy/MEASURED.md).
+pub(crate) const ALWAYS_PRESENT: [&str; 3] = ["x-request-id", "x-forwarded-proto", ":scheme"];
 
 /// Headers that the sidecar takes away before any policy reads them (tests/envoy/MEASURED.md).
 /// `connection` stays in upgrades, and Envoy's own headers where it takes the client for internal.

@@ -17,7 +17,7 @@ use super::attribute::Attribute;
 use super::condition::{Condition, Matcher};
 use super::request::{ALWAYS_PRESENT, CERTIFICATE, Request};
 use crate::path::{Normalization, without_query};
-use crate::pattern::{Pattern, one_of};
+use crate::pattern::{Pattern, Piece, one_of};
 
 /// An attribute that matches any of some values.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -193,7 +193,7 @@ pub enum Solved {
 /// Cases looked at before the search is given up. Real policies need a few dozen.
 const CASES: usize = 200_000;
 /// States of an automaton looked at before an attribute's search is given up.
-const STATES: usize = 100_000;
+const STATES: usize = 10_000;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Constraint {
@@ -450,6 +450,20 @@ impl Solver {
         positive: &[Rc<[Matcher]>],
         negative: &[Rc<[Matcher]>],
     ) -> Result<Option<String>, GaveUp> {
+        // A value that is excluded as it stands need not be looked for.
+        let left: Vec<Rc<[Matcher]>> = positive
+            .iter()
+            .map(|matchers| {
+                let open = |matcher: &&Matcher| {
+                    !negative.iter().flat_map(|no| no.iter()).any(|no| covers(no, matcher))
+                };
+                matchers.iter().filter(open).cloned().collect()
+            })
+            .collect();
+        if left.iter().any(|matchers| matchers.is_empty()) {
+            return Ok(None);
+        }
+        let positive = left.as_slice();
         let fits = |text: &str| {
             positive.iter().all(|matchers| text_matches(matchers, text))
                 && !negative.iter().any(|matchers| text_matches(matchers, text))
@@ -601,6 +615,23 @@ fn text_matches(matchers: &[Matcher], text: &str) -> bool {
     })
 }
 
+/// Whether all that `inner` matches is plainly matched by `outer`, too.
+fn covers(outer: &Matcher, inner: &Matcher) -> bool {
+    let (outer, inner) = match (outer, inner) {
+        (Matcher::Text(outer), Matcher::Text(inner)) | (Matcher::Path(outer), Matcher::Path(inner)) => {
+            (outer, inner)
+        }
+        _ => return false,
+    };
+    match (outer, inner) {
+        (Pattern::Present, _) => true,
+        (Pattern::Prefix(outer), Pattern::Prefix(inner)) => inner.starts_with(&**outer),
+        (Pattern::Suffix(outer), Pattern::Suffix(inner)) => inner.ends_with(&**outer),
+        (outer, Pattern::Exact(inner)) => outer.matches(inner),
+        (outer, inner) => outer == inner,
+    }
+}
+
 /// Whether the matchers name all their strings (paths may still have any query).
 fn is_finite(matchers: &[Matcher]) -> bool {
     matchers.iter().all(|matcher| matches!(matcher, Matcher::Text(pattern) if pattern.as_exact().is_some()))
@@ -650,7 +681,17 @@ fn candidates(attribute: &Attribute, positive: &[Rc<[Matcher]>]) -> Vec<String> 
                     format!("/{value}"),
                 ]);
             }
-            Pattern::Present | Pattern::NonEmpty | Pattern::IgnoreCase(_) | Pattern::Sequence(_) => {}
+            Pattern::Sequence(pieces) => {
+                for rest in ["", "x", "x/x"] {
+                    let text = pieces.iter().map(|piece| match piece {
+                        Piece::Literal(literal) => literal,
+                        Piece::Star(_) => rest,
+                        Piece::One(_) | Piece::Plus(_) => "x",
+                    });
+                    texts.push(text.collect());
+                }
+            }
+            Pattern::Present | Pattern::NonEmpty | Pattern::IgnoreCase(_) => {}
         }
     }
     texts
