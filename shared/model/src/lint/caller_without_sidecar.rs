@@ -20,6 +20,17 @@ fn check(context: &mut Context<'_>) {
             if value.negated || !matches!(policy.action, Action::Allow | Action::Deny) {
                 continue;
             }
+            let of_identity = [
+                "principals",
+                "source.principal",
+                "namespaces",
+                "source.namespace",
+                "serviceAccounts",
+                "source.serviceAccount",
+            ];
+            if !of_identity.contains(&value.field) {
+                continue;
+            }
             let named = |workload: &&Workload| {
                 let principal = world.principal(&workload.namespace, &workload.service_account);
                 match value.field {

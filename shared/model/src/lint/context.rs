@@ -1,10 +1,12 @@
 //! What all lints need: which workloads a policy is in force for, and requests to try on them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use crate::authorization::attribute::Attribute;
 use crate::authorization::chain::{Chain, Decision, RuleRef};
 use crate::authorization::compile::{CompiledRule, Protocol};
+use crate::authorization::condition::Condition;
 use crate::authorization::connection::{self, Presents, Way};
 use crate::authorization::evaluator::{Cause, Evaluator, Outcome};
 use crate::authorization::judge::Verdict;
@@ -93,10 +95,12 @@ pub(super) struct Context<'w> {
     /// Of workloads that are alike for all policies, the first.
     representatives: BTreeSet<usize>,
     callers: Vec<usize>,
+    /// The clients of each port, once found.
+    senders: BTreeMap<(usize, u16), Vec<Sender>>,
 }
 
 /// Callers tried on one port: enough to find one of each kind, few enough for a big mesh.
-const CALLERS: usize = 40;
+const CALLERS: usize = 16;
 
 impl<'w> Context<'w> {
     pub(super) fn new(world: &'w World, lint: &'static Lint) -> Self {
@@ -148,6 +152,7 @@ impl<'w> Context<'w> {
             in_force,
             representatives,
             callers,
+            senders: BTreeMap::new(),
         }
     }
 
@@ -280,20 +285,49 @@ impl<'w> Context<'w> {
 
     /// Clients of a port: workloads of the World, somebody else with an identity where there are
     /// none, and one in plaintext.
-    pub(super) fn senders(&self, number: usize, port: &InboundPort) -> Vec<Sender> {
+    pub(super) fn senders(&mut self, number: usize, port: &InboundPort) -> Vec<Sender> {
+        if let Some(known) = self.senders.get(&(number, port.port)) {
+            return known.clone();
+        }
+        let senders = self.find_senders(number, port);
+        self.senders.insert((number, port.port), senders.clone());
+        senders
+    }
+
+    fn find_senders(&mut self, number: usize, port: &InboundPort) -> Vec<Sender> {
         let world = self.world;
         let Some(target) = world.workloads.get(number) else { return Vec::new() };
+        // Of callers whom no policy here tells apart, one is enough.
+        let chains = [Protocol::Http, Protocol::Tcp].map(|protocol| self.evaluator.chain(number, protocol));
+        let conditions: Vec<&Condition> = chains
+            .iter()
+            .flat_map(|chain| chain.rules().chain(&chain.silent))
+            .flat_map(CompiledRule::conditions)
+            .filter(|condition| condition.attribute == Attribute::Principal)
+            .collect();
+        let mut told_apart = BTreeSet::new();
         let mut senders: Vec<Sender> = Vec::new();
         // Those nearest to the target first: they are what a reader thinks of.
         let near = |caller: &&usize| {
             world.workloads.get(**caller).is_some_and(|caller| caller.namespace == target.namespace)
         };
         let (near, far): (Vec<&usize>, Vec<&usize>) = self.callers.iter().partition(near);
-        for caller in near.into_iter().chain(far).filter(|caller| **caller != number).take(CALLERS) {
+        for caller in near.into_iter().chain(far).filter(|caller| **caller != number) {
             let Some(caller) = world.workloads.get(*caller) else { continue };
+            let principal = world.principal(&caller.namespace, &caller.service_account);
+            let known = Request { principal: Fact::Known(principal), ..Request::default() };
+            let signature: Vec<bool> =
+                conditions.iter().map(|condition| condition.holds(&known) == Some(true)).collect();
+            if told_apart.contains(&signature) {
+                continue;
+            }
             let way = connection::way(world, caller, target, port, None);
             if matches!(way.presents, Presents::Identity(_)) {
+                told_apart.insert(signature);
                 senders.push(Sender { name: caller.key(), way });
+                if senders.len() == CALLERS {
+                    break;
+                }
             }
         }
         if senders.is_empty() {

@@ -46,7 +46,7 @@ mod principal_with_scheme;
 mod probes_not_rewritten;
 mod refused_by_envoy;
 mod regex_metacharacters;
-mod rejected_by_webhook;
+pub(crate) mod rejected_by_webhook;
 mod remote_ip_at_sidecar;
 mod repeated_header;
 mod root_peer_selector;

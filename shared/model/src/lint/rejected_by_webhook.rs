@@ -41,6 +41,13 @@ fn check(context: &mut Context<'_>) {
     }
 }
 
+/// What the webhook says first about an AuthorizationPolicy, and the JSON pointer to it.
+pub(crate) fn refusal(policy: &Object) -> Option<(String, String)> {
+    let mut webhook = Webhook { refusals: Vec::new() };
+    webhook.authorization_policy(policy);
+    webhook.refusals.into_iter().next().map(|refusal| (refusal.pointer, refusal.text))
+}
+
 struct Refusal {
     pointer: String,
     text: String,
