@@ -3,6 +3,7 @@
 mod cases;
 mod commands;
 mod junit;
+mod layout;
 mod words;
 
 use std::process::ExitCode;

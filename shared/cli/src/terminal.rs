@@ -77,6 +77,12 @@ impl Ui {
         Self { stdout, stderr, warned: RefCell::default(), progress_shown: Arc::default() }
     }
 
+    /// How many columns the terminal behind stdout has; `None` where there is no terminal.
+    #[must_use]
+    pub fn width(&self) -> Option<u16> {
+        self.stdout.width
+    }
+
     /// Says one line of the answer, on stdout.
     ///
     /// # Errors

@@ -28,6 +28,15 @@ pub struct Assumption {
     pub text: String,
 }
 
+impl Assumption {
+    /// That nobody here knows what an external authorizer says.
+    pub(crate) fn external_authorizer(policy: &str) -> Self {
+        let text =
+            format!("AuthorizationPolicy {policy} asks an external authorizer, whose answer is not known here");
+        Self { code: "external-authorizer", text }
+    }
+}
+
 /// A list that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use mesh_cli::output::{self, Output};
-use mesh_cli::text::{dim, plain, strong};
-use mesh_cli::{Exit, Failure, SourceArgs, Table, Ui};
+use mesh_cli::text::{Styled, dim, plain, strong};
+use mesh_cli::{Exit, Failure, SourceArgs, Ui};
 use mesh_model::authorization::compile::Protocol;
 use mesh_model::authorization::evaluator::Evaluator;
 use mesh_model::authorization::judge::Verdict;
@@ -19,6 +19,7 @@ use mesh_model::world::{Assumption, World};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::layout::say;
 use crate::words;
 
 /// Say whether one request is let through: exit code 0 if allowed, 1 if denied, 3 if that depends.
@@ -138,7 +139,8 @@ impl Arguments {
         let loaded = self.source.load(ui)?;
         let caller = words::caller(ui, &loaded, &self.caller)?;
         let target = words::find(ui, &loaded, &self.target)?;
-        let mut evaluator = Evaluator::new(&loaded.world);
+        let world = &loaded.world;
+        let mut evaluator = Evaluator::new(world);
         let (caller_name, _) = what_can::name(&evaluator, &caller);
         let ask = Ask {
             caller,
@@ -149,7 +151,7 @@ impl Arguments {
             path: self.path.clone(),
         };
         let answer = can(&mut evaluator, &ask);
-        let mut assumptions = who_can::assumptions(&loaded.world, &ask.target.workloads);
+        let mut assumptions = who_can::assumptions(world, &ask.target.workloads);
         assumptions.extend(answer.doubts.iter().cloned());
         let cases = self.views(&mut evaluator, &ask, &answer);
         let view = Can {
@@ -165,7 +167,7 @@ impl Arguments {
             Output::Json => output::json(ui, "Can", &view)?,
             Output::Yaml => output::yaml(ui, "Can", &view)?,
             Output::Name => ui.answer(plain(answer.verdict.name()))?,
-            Output::Table | Output::Wide => self.show(ui, &view, &answer)?,
+            Output::Table | Output::Wide => self.show(ui, world, &view, &answer)?,
         }
         Ok(exit(answer.verdict))
     }
@@ -244,87 +246,93 @@ impl Arguments {
         answer.cases.iter().map(view).collect()
     }
 
-    fn show(&self, ui: &Ui, view: &Can<'_>, answer: &Answer) -> Result<(), Failure> {
-        words::assumptions(ui, &view.assumptions);
+    /// The verdict first, then why; the steps before both, as they lead there.
+    fn show(&self, ui: &Ui, world: &World, view: &Can<'_>, answer: &Answer) -> Result<(), Failure> {
         if let Some(note) = &answer.note {
             ui.note(dim(note.clone()));
         }
-        let several = view.cases.len() > 1;
-        for case in &view.cases {
-            if self.trace {
-                if several {
-                    ui.answer(strong(format!(
-                        "{} port {} as {}",
-                        case.targets.join(","),
-                        case.port,
-                        case.protocol
-                    )))?;
-                }
-                let mut table = Table::new(&["STEP", "POLICY", "WHAT", "WHERE"]);
-                for step in &case.trace {
-                    let rule = step.rule.map_or(String::new(), |rule| format!("[{rule}]"));
-                    let policy = step.policy.as_deref().unwrap_or_default();
-                    let at = step.at.as_deref().filter(|at| *at != policy).unwrap_or_default();
-                    table.row([
-                        plain(step.stage),
-                        plain(format!("{policy}{rule}")),
-                        plain(&step.text),
-                        dim(at),
-                    ]);
-                }
-                ui.table(&table)?;
-            } else if several {
-                ui.answer(
-                    words::verdict(case.verdict)
-                        + plain(format!(
-                            "  {} port {} as {}: {}",
-                            case.targets.join(","),
-                            case.port,
-                            case.protocol,
-                            reason(case)
-                        )),
-                )?;
+        for case in view.cases.iter().filter(|_| self.trace) {
+            if view.cases.len() > 1 {
+                ui.answer(strong(case.name()))?;
             }
+            show_steps(ui, &case.trace)?;
+            ui.answer(plain(""))?;
         }
-        let missing = if view.missing.is_empty() {
-            String::new()
-        } else {
-            format!("; it depends on: {}", view.missing.join(", "))
-        };
-        let why = match view.cases.as_slice() {
-            [only] => format!(": {}", reason(only)),
+        let request = match (&self.method, &self.path) {
+            (Some(method), Some(path)) => format!(" {method} {path}"),
+            (Some(method), None) => format!(" {method}"),
             _ => String::new(),
         };
+        let question = format!(": {} to {}{request}", words::shorts(world, &view.caller), view.target);
+        say(ui, 0, 2, [words::verdict(view.verdict), plain(question)])?;
+        match view.cases.as_slice() {
+            [only] => show_reasons(ui, 2, only)?,
+            several => {
+                for case in several {
+                    say(ui, 2, 4, [words::verdict(case.verdict), plain(format!(": {}", case.name()))])?;
+                    show_reasons(ui, 4, case)?;
+                }
+            }
+        }
+        if !view.missing.is_empty() {
+            say(ui, 2, 4, [plain(format!("it depends on what was not said: {}", view.missing.join(", ")))])?;
+        }
         let witness = view.cases.iter().find_map(|case| case.witness.as_ref());
         if let (Verdict::Conditional, Some(witness)) = (view.verdict, witness) {
-            ui.answer(plain(format!("let through, for one: {witness}")))?;
+            say(ui, 2, 4, [plain(format!("let through, for one: {}", words::witness(witness)))])?;
         }
-        ui.answer(
-            words::verdict(view.verdict)
-                + plain(format!(" {} to {}{why}{missing}", view.caller, view.target)),
-        )
+        words::assumptions(ui, &view.assumptions);
+        Ok(())
     }
 }
 
-/// The first reason, with its place and with what came closest.
-fn reason(case: &CaseView) -> String {
-    let mut text = String::new();
+impl CaseView {
+    /// `port 8080 as http of payment-v1, payment-v2`.
+    fn name(&self) -> String {
+        let arrives = if self.arrives == "mtls" { "" } else { self.arrives };
+        let space = if arrives.is_empty() { "" } else { ", arriving as " };
+        format!("port {} as {} of {}{space}{arrives}", self.port, self.protocol, self.targets.join(", "))
+    }
+}
+
+/// The steps of the evaluation, without the last: the verdict is said with the reason.
+fn show_steps(ui: &Ui, steps: &[Step]) -> Result<(), Failure> {
+    for (number, step) in steps.iter().filter(|step| step.stage != "verdict").enumerate() {
+        let rule = step.rule.map_or(String::new(), |rule| format!("[{rule}]"));
+        let policy = step.policy.as_deref().unwrap_or_default();
+        // A rule before what it does, a mode before the object that sets it.
+        let text = match policy {
+            "" => step.text.clone(),
+            _ if step.rule.is_some() => format!("{policy}{rule} {}", step.text),
+            _ => format!("{} by {policy}", step.text),
+        };
+        let at = step.at.as_deref().filter(|at| *at != policy);
+        let number = format!("{:>2}. ", number + 1);
+        let parts: [Styled; 4] = [
+            dim(number),
+            strong(format!("{:8}", step.stage)),
+            plain(text),
+            dim(at.map_or(String::new(), |at| format!(" {at}"))),
+        ];
+        say(ui, 0, 12, parts)?;
+    }
+    Ok(())
+}
+
+/// The reasons, each with its place, and what came closest.
+fn show_reasons(ui: &Ui, indent: usize, case: &CaseView) -> Result<(), Failure> {
     for because in &case.because {
-        if !text.is_empty() {
-            text.push_str("; ");
-        }
-        text.push_str(&because.text);
-        let place = words::because(std::slice::from_ref(because));
-        if because.policy.is_some() {
-            text.push_str(&format!(" ({place})"));
-        } else if let Some(at) = &because.at {
-            text.push_str(&format!(" ({at})"));
-        }
+        let kind = because.kind.filter(|kind| *kind != "AuthorizationPolicy");
+        let kind = kind.map_or(String::new(), |kind| format!("{kind} "));
+        let place =
+            words::object(because).map(|object| format!("{kind}{object}")).or_else(|| because.at.clone());
+        let place = place.map_or(String::new(), |place| format!(": {place}"));
+        say(ui, indent, indent + 2, [plain(format!("{}{place}", because.text))])?;
     }
     if let Some(miss) = &case.nearest_miss {
-        text.push_str(&format!("; {}", words::nearest_miss(miss)));
+        say(ui, indent, indent + 2, [plain(words::nearest_miss(miss))])?;
     }
-    text
+    Ok(())
 }
 
 /// 0 allowed, 1 denied, 3 no definite answer.

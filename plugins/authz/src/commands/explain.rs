@@ -1,11 +1,12 @@
 //! `explain TARGET`: what protects each port, in the order of evaluation.
 
 use mesh_cli::output::{self, Output};
-use mesh_cli::text::{bad, dim, good, plain, strong, warn};
+use mesh_cli::text::{Styled, bad, dim, good, plain, strong, warn};
 use mesh_cli::{Exit, Failure, SourceArgs, Ui};
 use mesh_model::authorization::evaluator::Evaluator;
 use mesh_model::question::explain::{ChainPart, Explain, PolicyPart, PortPart, explain};
 
+use crate::layout::say;
 use crate::words;
 
 /// Explain what protects each port of a service or workload, in the order in which it is evaluated.
@@ -43,102 +44,101 @@ impl Arguments {
 }
 
 fn show(ui: &Ui, answer: &Explain) -> Result<(), Failure> {
-    words::assumptions(ui, &answer.assumptions);
     for (index, workload) in answer.workloads.iter().enumerate() {
         if index > 0 {
             ui.answer(plain(""))?;
         }
-        ui.answer(strong(format!("namespace {}: {}", answer.target.namespace, workload.names.join(", "))))?;
+        let names = workload.names.join(", ");
+        say(ui, 0, 2, [strong(names), plain(format!(" in namespace {}", answer.target.namespace))])?;
         if workload.injected {
-            ui.answer(good("  sidecar: yes") + dim(format!(", {}", workload.sidecar)))?;
+            say(ui, 2, 4, [plain("sidecar: "), good("yes"), plain(format!(", {}", workload.sidecar))])?;
         } else {
-            ui.answer(bad("  sidecar: no") + plain(format!(", {}", workload.sidecar)))?;
-            ui.answer(bad("  Nothing is enforced: whoever reaches the pod gets in."))?;
+            say(ui, 2, 4, [plain("sidecar: "), bad("no"), plain(format!(", {}", workload.sidecar))])?;
+            say(ui, 2, 4, [bad("Nothing is enforced: whoever reaches the pod gets in.")])?;
             continue;
         }
         for port in &workload.ports {
+            ui.answer(plain(""))?;
             show_port(ui, port)?;
         }
+        if !workload.ignored.is_empty() {
+            ui.answer(plain(""))?;
+            say(ui, 2, 4, [dim("not in force here:")])?;
+        }
         for ignored in &workload.ignored {
-            ui.answer(
-                dim(format!("  not in force: {} ", ignored.policy))
-                    + plain(&ignored.reason)
-                    + dim(place(&ignored.at, &ignored.policy)),
-            )?;
+            let text = format!("{}: {}", ignored.policy, ignored.reason);
+            say(ui, 4, 6, [dim(text), place(&ignored.at, &ignored.policy)])?;
         }
     }
+    words::assumptions(ui, &answer.assumptions);
     Ok(())
 }
 
-fn place(at: &str, policy: &str) -> String {
-    if at == policy { String::new() } else { format!("  {at}") }
+/// Where something stands, after what stands there.
+fn place(at: &str, policy: &str) -> Styled {
+    dim(if at == policy { String::new() } else { format!(" {at}") })
 }
 
 fn show_port(ui: &Ui, port: &PortPart) -> Result<(), Failure> {
-    ui.answer(plain(""))?;
-    ui.answer(
-        strong(format!("  port {}", port.port))
-            + plain(format!(": {}", port.protocol))
-            + dim(format!(", {}", port.reason))
-            + dim(port.at.as_ref().map_or(String::new(), |at| format!("  {at}"))),
-    )?;
+    let at = port.at.as_deref().map_or_else(|| plain(""), |at| place(at, ""));
+    let protocol = format!(": {}, {}", port.protocol, port.reason);
+    say(ui, 2, 4, [strong(format!("port {}", port.port)), plain(protocol), at])?;
     if let Some(bypass) = &port.bypass {
-        return ui.answer(bad(format!("    No policy is asked here: {bypass}.")));
+        return say(ui, 4, 6, [bad(format!("No policy is asked here: {bypass}."))]);
     }
-    let from = port
-        .mtls_from
-        .as_ref()
-        .map_or_else(|| "Istio's default".to_owned(), |policy| format!("PeerAuthentication {policy}"));
-    let at = match (&port.mtls_at, &port.mtls_from) {
-        (Some(at), Some(policy)) => place(at, policy),
-        _ => String::new(),
-    };
     let meaning = match port.mtls {
         "STRICT" => "only callers with the mesh's certificate get in",
         "PERMISSIVE" => "callers without a certificate get in too, as anonymous",
         "DISABLE" => "nobody has an identity here",
         _ => "clients are those of a gateway",
     };
-    ui.answer(plain(format!("    mTLS {}: {meaning}", port.mtls)) + dim(format!(", {from}{at}")))?;
+    let from = match &port.mtls_from {
+        Some(policy) => format!(", says PeerAuthentication {policy}"),
+        None => " (Istio's default)".to_owned(),
+    };
+    let at = match (&port.mtls_at, &port.mtls_from) {
+        (Some(at), Some(policy)) => place(at, policy),
+        _ => plain(""),
+    };
+    say(ui, 4, 6, [plain("mTLS "), strong(port.mtls), plain(format!(": {meaning}{from}")), at])?;
     let several = port.chains.len() > 1;
     for chain in &port.chains {
         if several {
-            ui.answer(plain(format!("    if it speaks {}:", chain.protocol.to_uppercase())))?;
+            say(ui, 4, 6, [plain(format!("if it speaks {}:", chain.protocol.to_uppercase()))])?;
         }
-        show_chain(ui, chain, if several { "      " } else { "    " })?;
+        show_chain(ui, chain, if several { 6 } else { 4 })?;
     }
     Ok(())
 }
 
-fn show_chain(ui: &Ui, chain: &ChainPart, indent: &str) -> Result<(), Failure> {
+fn show_chain(ui: &Ui, chain: &ChainPart, indent: usize) -> Result<(), Failure> {
     if !chain.issuers.is_empty() {
-        ui.answer(plain(format!(
-            "{indent}tokens of {} are checked; none is needed to get here",
-            chain.issuers.join(", ")
-        )))?;
+        let issuers = chain.issuers.join(", ");
+        let text = format!("tokens of {issuers} are checked; none is needed to get here");
+        say(ui, indent, indent + 2, [plain(text)])?;
     }
     for (index, policy) in chain.policies.iter().enumerate() {
         show_policy(ui, index + 1, policy, indent)?;
     }
     let number = chain.policies.len() + 1;
-    ui.answer(plain(format!("{indent}{number}. everything else is {}", chain.otherwise)))
+    let text = format!("{number}. everything else is {}", chain.otherwise);
+    say(ui, indent, indent + 3, [plain(text)])
 }
 
-fn show_policy(ui: &Ui, number: usize, policy: &PolicyPart, indent: &str) -> Result<(), Failure> {
+fn show_policy(ui: &Ui, number: usize, policy: &PolicyPart, indent: usize) -> Result<(), Failure> {
     let action = match policy.action {
         "ALLOW" => good(policy.action),
         "DENY" => bad(policy.action),
         other => warn(other),
     };
     let note = policy.note.as_ref().map_or(String::new(), |note| format!(": {note}"));
-    ui.answer(plain(format!("{indent}{number}. ")) + action + plain(format!(" {}{note}", policy.policy)))?;
+    let number = format!("{number}. ");
+    say(ui, indent, indent + 3, [plain(number), action, plain(format!(" {}{note}", policy.policy))])?;
     for rule in &policy.rules {
-        ui.answer(
-            plain(format!("{indent}   [{}] {}", rule.rule, rule.matches))
-                + dim(place(&rule.at, &policy.policy)),
-        )?;
+        let text = format!("[{}] {}", rule.rule, rule.matches);
+        say(ui, indent + 3, indent + 7, [plain(text), place(&rule.at, &policy.policy)])?;
         if let Some(fate) = &rule.fate {
-            ui.answer(warn(format!("{indent}       {fate}")))?;
+            say(ui, indent + 7, indent + 9, [warn(fate)])?;
         }
     }
     Ok(())

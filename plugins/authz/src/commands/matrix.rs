@@ -2,12 +2,14 @@
 
 use mesh_cli::output::{self, HeaderArgs};
 use mesh_cli::source::AllNamespacesArgs;
-use mesh_cli::text::plain;
+use mesh_cli::text::{Styled, dim, plain, strong};
 use mesh_cli::{Exit, Failure, SourceArgs, Table, Ui};
 use mesh_model::authorization::evaluator::Evaluator;
 use mesh_model::authorization::judge::Verdict;
 use mesh_model::question::matrix::{Matrix, matrix};
+use mesh_model::world::World;
 
+use crate::layout::say;
 use crate::words;
 
 /// Show who can call whom: all callers against all services.
@@ -51,7 +53,7 @@ impl Arguments {
         let within = (!everywhere).then_some(loaded.default_namespace.as_str());
         let answer = matrix(&mut Evaluator::new(&loaded.world), within);
         match self.output {
-            Shape::Table => self.show(ui, &answer)?,
+            Shape::Table => self.show(ui, &loaded.world, &answer)?,
             Shape::Json => output::json(ui, "Matrix", &answer)?,
             Shape::Csv => ui.document(&csv(&answer))?,
             Shape::Dot => ui.document(&dot(&answer))?,
@@ -60,37 +62,100 @@ impl Arguments {
         Ok(Exit::Yes)
     }
 
-    /// Callers down, targets by number across: names would not fit.
-    fn show(&self, ui: &Ui, answer: &Matrix) -> Result<(), Failure> {
-        words::assumptions(ui, &answer.assumptions);
+    fn show(&self, ui: &Ui, world: &World, answer: &Matrix) -> Result<(), Failure> {
         if answer.targets.is_empty() {
             ui.note("No services or workloads found.");
             return Ok(());
         }
-        let mut table = Table::new(&["CALLER", "TARGET", "VERDICT"]).no_headers(self.headers.no_headers);
-        for row in &answer.callers {
-            for (target, verdict) in answer.targets.iter().zip(&row.verdicts) {
-                if *verdict != Verdict::Deny {
-                    table.row([plain(&row.caller), plain(target), words::verdict(*verdict)]);
-                }
-            }
-        }
-        if !table.is_empty() {
+        let grid = grid(world, answer);
+        if width(&grid) <= ui.width().map_or(PAGE, usize::from) {
+            // The names of targets are rows like all others: they are not known beforehand.
+            let mut table = Table::new(&[]).no_headers(true);
+            let skipped = usize::from(self.headers.no_headers);
+            grid.into_iter().skip(skipped).for_each(|row| table.row(row));
             ui.table(&table)?;
+        } else {
+            self.list(ui, world, answer)?;
         }
-        let denied: usize = answer
-            .callers
-            .iter()
-            .map(|row| row.verdicts.iter().filter(|v| **v == Verdict::Deny).count())
-            .sum();
-        let all = answer.callers.len() * answer.targets.len();
-        ui.answer(plain(format!(
-            "{} callers, {} targets: {} pairs open, {denied} denied",
-            answer.callers.len(),
-            answer.targets.len(),
-            all - denied
-        )))
+        let pairs = answer.callers.len() * answer.targets.len();
+        let count = |wanted: Verdict| {
+            let verdicts = answer.callers.iter().flat_map(|row| &row.verdicts);
+            verdicts.filter(|verdict| **verdict == wanted).count()
+        };
+        let mut parts = vec![
+            format!("{} allow", count(Verdict::Allow)),
+            format!("{} conditional", count(Verdict::Conditional)),
+        ];
+        if count(Verdict::Unknown) > 0 {
+            parts.push(format!("{} unknown", count(Verdict::Unknown)));
+        }
+        parts.push(format!("{} deny", count(Verdict::Deny)));
+        let text = format!(": {}, of {pairs} pairs", parts.join(", "));
+        let many = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+        let who =
+            format!("{}, {}", many(answer.callers.len(), "caller"), many(answer.targets.len(), "target"));
+        say(ui, 0, 2, [strong(who), plain(text)])?;
+        words::assumptions(ui, &answer.assumptions);
+        Ok(())
     }
+
+    /// The pairs that are not denied, a row for each; on a terminal too narrow for that, below each
+    /// caller.
+    fn list(&self, ui: &Ui, world: &World, answer: &Matrix) -> Result<(), Failure> {
+        let names: Vec<String> = answer.callers.iter().map(|row| words::short(world, &row.caller)).collect();
+        let longest = |names: &[String]| names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        let total = longest(&names) + longest(&answer.targets) + Verdict::Conditional.name().len() + 6;
+        if ui.width().is_none_or(|width| total <= usize::from(width)) {
+            let headers = ["CALLER", "TARGET", "VERDICT"];
+            let mut table = Table::new(&headers).no_headers(self.headers.no_headers);
+            for (caller, target, verdict) in open(answer) {
+                table.row([plain(words::short(world, caller)), plain(target), words::verdict(verdict)]);
+            }
+            return if table.is_empty() { Ok(()) } else { ui.table(&table) };
+        }
+        let mut last = "";
+        for (caller, target, verdict) in open(answer) {
+            if caller != last {
+                ui.answer(strong(words::short(world, caller)))?;
+                last = caller;
+            }
+            let gap = " ".repeat(Verdict::Conditional.name().len() + 2 - verdict.name().len());
+            ui.answer(plain("  ") + words::verdict(verdict) + plain(format!("{gap}{target}")))?;
+        }
+        Ok(())
+    }
+}
+
+/// How wide a grid may be where there is no terminal.
+const PAGE: usize = 120;
+
+/// Callers down, targets across; without their namespace where their name alone says which.
+fn grid(world: &World, answer: &Matrix) -> Vec<Vec<Styled>> {
+    let name = |target: &String| target.split_once('/').map_or(target.clone(), |(_, name)| name.to_owned());
+    let mut names: Vec<String> = answer.targets.iter().map(name).collect();
+    let mut known: Vec<&String> = names.iter().collect();
+    known.sort_unstable();
+    if known.windows(2).any(|pair| pair.first() == pair.last()) {
+        names = answer.targets.clone();
+    }
+    let mut grid = vec![std::iter::once(plain("CALLER")).chain(names.into_iter().map(plain)).collect()];
+    for row in &answer.callers {
+        let verdicts = row.verdicts.iter().map(|verdict| match verdict {
+            Verdict::Deny => dim("-"),
+            other => words::verdict(*other),
+        });
+        grid.push(std::iter::once(plain(words::short(world, &row.caller))).chain(verdicts).collect());
+    }
+    grid
+}
+
+fn width(grid: &[Vec<Styled>]) -> usize {
+    let columns = grid.first().map_or(0, Vec::len);
+    let widest = |column: usize| {
+        let cells = grid.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.text.chars().count()).max().unwrap_or_default()
+    };
+    (0..columns).map(widest).sum::<usize>() + 3 * columns.saturating_sub(1)
 }
 
 /// A field of a CSV line (RFC 4180).

@@ -29,6 +29,7 @@ kubectl mesh-authz can order-service payment-service POST /api/payments --trace
 kubectl mesh-authz who-can payment-service --what-if -f new-policy.yaml
 "
 )]
+#[expect(clippy::large_enum_variant, reason = "there is one, read once")]
 pub(crate) enum Command {
     WhoCan(who_can::Arguments),
     WhatCan(what_can::Arguments),

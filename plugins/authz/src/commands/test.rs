@@ -158,27 +158,34 @@ impl Outcome {
         self.verdict
     }
 
-    /// What came and what was expected.
+    /// What came: `allow by orders/allow-shop/0`.
+    fn came(&self) -> String {
+        let missing = match self.missing.as_slice() {
+            [] => String::new(),
+            missing => format!("; it depends on: {}", missing.join(", ")),
+        };
+        format!("{}{}{missing}", self.verdict.name(), by(self.rule.as_ref()))
+    }
+
+    /// What was expected and what came.
     pub(crate) fn message(&self) -> String {
-        let rule = |rule: &Option<String>| rule.as_ref().map_or(String::new(), |rule| format!(" by {rule}"));
         let expected = match &self.expect {
-            Some(expect) => format!("expected {expect}{}, ", rule(&self.expect_rule)),
-            None if self.expect_rule.is_some() => format!("expected it{}, ", rule(&self.expect_rule)),
+            Some(expect) => format!("expected {expect}{}, ", by(self.expect_rule.as_ref())),
+            None if self.expect_rule.is_some() => format!("expected it{}, ", by(self.expect_rule.as_ref())),
             None => String::new(),
         };
-        let missing = if self.missing.is_empty() {
-            String::new()
-        } else {
-            format!("; it depends on: {}", self.missing.join(", "))
-        };
-        format!("{expected}is {}{}{missing}", self.verdict.name(), rule(&self.rule))
+        format!("{expected}is {}", self.came())
     }
+}
+
+fn by(rule: Option<&String>) -> String {
+    rule.map_or(String::new(), |rule| format!(" by {rule}"))
 }
 
 /// Failures last but for the count, where the eye is.
 fn show(ui: &Ui, outcomes: &[Outcome], failed: usize) -> Result<(), Failure> {
     for outcome in outcomes.iter().filter(|outcome| outcome.passed) {
-        ui.answer(good("ok    ") + plain(&outcome.name) + dim(format!("  {}", outcome.message())))?;
+        ui.answer(good("ok    ") + plain(&outcome.name) + dim(format!(": {}", outcome.came())))?;
     }
     for outcome in outcomes.iter().filter(|outcome| !outcome.passed) {
         ui.answer(
@@ -187,5 +194,8 @@ fn show(ui: &Ui, outcomes: &[Outcome], failed: usize) -> Result<(), Failure> {
                 + dim(format!("  {}", outcome.at)),
         )?;
     }
-    ui.answer(plain(format!("{} passed, {failed} failed", outcomes.len() - failed)))
+    let count = format!("{failed} failed");
+    let failed = if failed > 0 { bad(count) } else { plain(count) };
+    let passed = outcomes.iter().filter(|outcome| outcome.passed).count();
+    ui.answer(plain(format!("{passed} passed, ")) + failed)
 }

@@ -2,12 +2,14 @@
 
 use mesh_cli::output::{self, HeaderArgs, Output};
 use mesh_cli::source::AllNamespacesArgs;
-use mesh_cli::text::{dim, plain};
-use mesh_cli::{Exit, Failure, SourceArgs, Table, Ui};
+use mesh_cli::text::{dim, plain, strong};
+use mesh_cli::{Exit, Failure, SourceArgs, Ui};
 use mesh_model::authorization::evaluator::Evaluator;
 use mesh_model::authorization::judge::Verdict;
 use mesh_model::question::what_can::{WhatCan, what_can};
+use mesh_model::world::World;
 
+use crate::layout::{self, Rows};
 use crate::words;
 
 /// List what a caller can call, with which requests, resting on what, and why.
@@ -61,14 +63,14 @@ impl Arguments {
                 names.dedup();
                 names.into_iter().try_for_each(|name| ui.answer(plain(name)))?;
             }
-            Output::Table | Output::Wide => self.show(ui, &answer)?,
+            Output::Table | Output::Wide => self.show(ui, &loaded.world, &answer)?,
         }
         Ok(Exit::Yes)
     }
 
-    fn show(&self, ui: &Ui, answer: &WhatCan) -> Result<(), Failure> {
+    fn show(&self, ui: &Ui, world: &World, answer: &WhatCan) -> Result<(), Failure> {
         let headers = ["SERVICE", "WORKLOAD", "PORT", "VERDICT", "REQUESTS", "RESTS ON", "BECAUSE"];
-        let mut table = Table::new(&headers).no_headers(self.headers.no_headers);
+        let mut rows = Rows::new(4, &headers);
         for row in &answer.targets {
             let denied = row.verdict == Verdict::Deny;
             if !self.all && denied != self.deny {
@@ -78,7 +80,7 @@ impl Arguments {
                 Some(miss) => words::nearest_miss(miss),
                 None => words::because(&row.because),
             };
-            table.row([
+            rows.row([
                 row.service.as_ref().map_or_else(|| dim("-"), plain),
                 plain(&row.workload),
                 plain(format!("{}/{}", row.port, row.protocol)),
@@ -88,10 +90,7 @@ impl Arguments {
                 plain(why),
             ]);
         }
-        words::assumptions(ui, &answer.assumptions);
-        if !table.is_empty() {
-            ui.table(&table)?;
-        }
+        rows.show(ui, self.headers.no_headers)?;
         let denied = answer.targets.iter().filter(|row| row.verdict == Verdict::Deny).count();
         let rest = format!(
             ": can call {} of {} ports{}",
@@ -99,6 +98,8 @@ impl Arguments {
             answer.targets.len(),
             if denied > 0 && !self.deny && !self.all { " (--deny shows the others, and why)" } else { "" }
         );
-        ui.answer(words::heading(&answer.caller, &rest))
+        layout::say(ui, 0, 2, [strong(words::shorts(world, &answer.caller)), plain(rest)])?;
+        words::assumptions(ui, &answer.assumptions);
+        Ok(())
     }
 }

@@ -1,13 +1,15 @@
 //! `who-can TARGET`: a row for each caller and port.
 
 use mesh_cli::output::{self, HeaderArgs, Output};
-use mesh_cli::text::{Styled, dim, plain};
-use mesh_cli::{Exit, Failure, SourceArgs, Table, Ui};
+use mesh_cli::text::{Styled, dim, plain, strong, warn};
+use mesh_cli::{Exit, Failure, SourceArgs, Ui};
 use mesh_model::authorization::evaluator::Evaluator;
 use mesh_model::authorization::judge::Verdict;
 use mesh_model::inbound::OWN_PORTS;
 use mesh_model::question::who_can::{CallerKind, Row, WhoCan, who_can};
+use mesh_model::world::World;
 
+use crate::layout::{self, Rows};
 use crate::words;
 
 /// List who can call a service or workload, with which requests, resting on what, and why.
@@ -61,47 +63,51 @@ impl Arguments {
                 callers.dedup();
                 callers.into_iter().try_for_each(|caller| ui.answer(plain(caller)))?;
             }
-            Output::Table | Output::Wide => self.show(ui, &answer)?,
+            Output::Table | Output::Wide => self.show(ui, &loaded.world, &answer)?,
         }
         Ok(Exit::Yes)
     }
 
-    fn show(&self, ui: &Ui, answer: &WhoCan) -> Result<(), Failure> {
+    fn show(&self, ui: &Ui, world: &World, answer: &WhoCan) -> Result<(), Failure> {
         let wide = self.output == Output::Wide;
         let name = &answer.target;
         let several = answer.callers.iter().any(|row| row.targets.len() < name.workloads.len());
-        let mut headers = vec!["CALLER", "PORT", "VERDICT", "REQUESTS", "RESTS ON", "BECAUSE"];
+        // Where nothing gets through there is nothing to say about what does.
+        let details = if self.deny { 1 } else { 3 };
+        let mut headers = vec!["CALLER", "PORT", "VERDICT"];
+        headers.extend(["REQUESTS", "RESTS ON", "BECAUSE"].into_iter().skip(3 - details));
         if several {
             headers.insert(1, "TARGET");
         }
+        let first = headers.len() - details;
         if wide {
             headers.push("WITNESS");
             headers.push("WORKLOADS");
         }
-        let mut table = Table::new(&headers).no_headers(self.headers.no_headers);
+        let mut rows = Rows::new(first, &headers);
         for row in answer.callers.iter().filter(|row| self.is_shown(row)) {
             let mut cells = vec![
-                caller(row),
+                caller(row, if wide { row.caller.clone() } else { words::short(world, &row.caller) }),
                 plain(format!("{}/{}", row.port, row.protocol)),
                 words::verdict(row.verdict),
-                requests(row),
-                words::rests_on(&row.rests_on),
-                why(row),
             ];
+            cells.extend(
+                [requests(row), words::rests_on(&row.rests_on), why(row)].into_iter().skip(3 - details),
+            );
             if several {
                 cells.insert(1, plain(row.targets.join(",")));
             }
             if wide {
-                cells.push(plain(row.witness.as_ref().map_or(String::new(), ToString::to_string)));
+                cells.push(plain(row.witness.as_ref().map_or(String::new(), words::witness)));
                 cells.push(dim(row.workloads.join(",")));
             }
-            table.row(cells);
+            rows.row(cells);
         }
+        rows.show(ui, self.headers.no_headers)?;
+        let name = format!("{}/{}", name.namespace, name.name);
+        layout::say(ui, 0, 2, [strong(name), plain(self.summary(answer))])?;
         words::assumptions(ui, &answer.assumptions);
-        if !table.is_empty() {
-            ui.table(&table)?;
-        }
-        ui.answer(words::heading(&format!("{}/{}", name.namespace, name.name), &self.summary(answer)))
+        Ok(())
     }
 
     fn is_shown(&self, row: &Row) -> bool {
@@ -147,12 +153,14 @@ fn is_own_port(row: &Row) -> bool {
         && !row.because.iter().any(|because| because.text.contains("no sidecar"))
 }
 
-fn caller(row: &Row) -> Styled {
+fn caller(row: &Row, name: String) -> Styled {
+    if row.kind == CallerKind::Bypass {
+        return warn("anybody (no policy is asked)");
+    }
     let kind = match row.kind {
-        CallerKind::Identity => "",
+        CallerKind::Identity | CallerKind::Bypass => "",
         CallerKind::Gateway => " (gateway)",
         CallerKind::Anonymous => " (no identity)",
-        CallerKind::Bypass => " (anybody: not asked)",
         CallerKind::Unmatched => " (nothing runs as it)",
     };
     let arrives = if row.kind == CallerKind::Identity && row.arrives != "mtls" {
@@ -160,7 +168,7 @@ fn caller(row: &Row) -> Styled {
     } else {
         String::new()
     };
-    plain(format!("{}{kind}{arrives}", row.caller))
+    plain(format!("{name}{kind}{arrives}"))
 }
 
 fn requests(row: &Row) -> Styled {

@@ -381,10 +381,7 @@ impl<'w> Evaluator<'w> {
             Doubt::Provider(rule) => {
                 let policy = self.world.policies.get(rule.policy);
                 let name = policy.map_or(String::new(), |policy| policy.object.key());
-                let text = format!(
-                    "AuthorizationPolicy {name} asks an external authorizer, whose answer is not known here"
-                );
-                Assumption { code: "external-authorizer", text }
+                Assumption::external_authorizer(&name)
             }
             Doubt::Metadata => Assumption {
                 code: "dynamic-metadata",

@@ -20,6 +20,9 @@ pub struct Because {
     /// The kind of the object, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<&'static str>,
+    /// The action of an AuthorizationPolicy: `ALLOW`, `DENY` or `CUSTOM`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<&'static str>,
     /// `namespace/name` of the object; `null` where no object is behind it.
     pub policy: Option<String>,
     /// The index of the rule.
@@ -34,7 +37,7 @@ impl Because {
     /// A reason without an object.
     #[must_use]
     pub fn words(text: impl Into<String>) -> Self {
-        Self { kind: None, policy: None, rule: None, at: None, text: text.into() }
+        Self { kind: None, action: None, policy: None, rule: None, at: None, text: text.into() }
     }
 
     /// A rule of a policy.
@@ -43,6 +46,7 @@ impl Because {
         let policy = world.policies.get(rule.policy);
         Self {
             kind: Some("AuthorizationPolicy"),
+            action: policy.map(|policy| policy.action.name()),
             policy: policy.map(|policy| policy.object.key()),
             rule: Some(rule.rule),
             at: policy.map(|policy| policy.object.at(&format!("/spec/rules/{}", rule.rule))),
@@ -116,6 +120,11 @@ pub fn reasons(
             reasons.push(because);
         }
         Cause::Policies(chain, decision) => reasons.extend(of_decision(world, chain, decision, outcome)),
+    }
+    // What nobody can know comes before what is known all the same.
+    if outcome.verdict == Verdict::Unknown && reasons.iter().all(|because| because.policy.is_none()) {
+        let doubts = outcome.doubts.iter().map(|doubt| Because::words(doubt.text.clone()));
+        reasons.splice(..0, doubts);
     }
     if let Some(reason) = &way.reason {
         let text = format!("the caller connects so because {reason}");

@@ -32,7 +32,8 @@ pub fn allowed(judge: &mut Judge, chain: &Chain, request: &Request) -> Vec<Strin
         let everything = Formula::Constant(true);
         if passes(judge, &everything) {
             let except = exceptions(judge, &denied, &request, &everything);
-            lines.push(format!("{}{except}", line(&[], chain.protocol, port)));
+            let asked = asked(judge, chain, &request, &everything);
+            lines.push(format!("{}{except}{asked}", line(&[], chain.protocol, port)));
         }
         return lines;
     };
@@ -40,7 +41,8 @@ pub fn allowed(judge: &mut Judge, chain: &Chain, request: &Request) -> Vec<Strin
         for (conditions, formula) in alternatives(rule, &request) {
             if passes(judge, &formula) {
                 let except = exceptions(judge, &denied, &request, &formula);
-                let text = format!("{}{except}", line(&conditions, chain.protocol, port));
+                let asked = asked(judge, chain, &request, &formula);
+                let text = format!("{}{except}{asked}", line(&conditions, chain.protocol, port));
                 if !lines.contains(&text) {
                     lines.push(text);
                 }
@@ -95,6 +97,18 @@ fn exceptions(judge: &mut Judge, denied: &[&CompiledRule], request: &Request, pa
         }
     }
     if except.is_empty() { String::new() } else { format!(" except {}", except.join(" or ")) }
+}
+
+/// The part about which an external authorizer is asked.
+fn asked(judge: &mut Judge, chain: &Chain, request: &Request, part: &Formula) -> String {
+    let rules: Vec<&CompiledRule> =
+        chain.custom.iter().filter(|rule| chain.provider(rule) == Provider::Asked).collect();
+    let asked = exceptions(judge, &rules, request, part);
+    match asked.strip_prefix(" except") {
+        Some(" ") => " if the external authorizer agrees".to_owned(),
+        Some(asked) => format!(", and the external authorizer decides about{asked}"),
+        None => String::new(),
+    }
 }
 
 fn line(conditions: &[&Condition], protocol: Protocol, port: u16) -> String {

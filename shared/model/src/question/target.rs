@@ -67,6 +67,9 @@ pub enum NotFound {
 impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unknown { name, namespace, .. } if namespace.is_empty() => {
+                write!(f, "no Service or workload `{name}` in any namespace that was read")
+            }
             Self::Unknown { name, namespace, .. } => {
                 write!(f, "no Service or workload `{name}` in namespace {namespace}")
             }
@@ -179,15 +182,22 @@ pub fn find<'w>(world: &'w World, text: &str, scope: Scope<'_>) -> Result<Target
     namespaces.sort_unstable();
     namespaces.dedup();
     let mut found: Vec<Target<'w>> = Vec::new();
+    let mut all_near: Vec<String> = Vec::new();
     for namespace in namespaces {
         match find_in(world, text, namespace) {
             Ok(target) => found.push(target),
-            Err(NotFound::Unknown { .. }) => {}
+            Err(NotFound::Unknown { near, .. }) => {
+                let full = |name: String| if name.contains('.') { name } else { format!("{name}.{namespace}") };
+                all_near.extend(near.into_iter().map(full));
+            }
             Err(other) => return Err(other),
         }
     }
+    all_near.sort();
+    all_near.dedup();
+    all_near.truncate(5);
     match found.len() {
-        0 => here,
+        0 => Err(NotFound::Unknown { name: text.to_owned(), namespace: String::new(), near: all_near }),
         1 => Ok(found.remove(0)),
         _ => Err(NotFound::Ambiguous {
             name: text.to_owned(),

@@ -169,7 +169,7 @@ fn rule_step(world: &World, stage: &'static str, rule: &CompiledRule, request: &
         Some(false) => {
             let failed = reason::failures(rule, request);
             let wanted: Vec<String> = failed.iter().map(|condition| reason::wanted(condition)).collect();
-            format!("does not match: {}", wanted.join(" and "))
+            format!("would match if {}", wanted.join(" and "))
         }
         None => "may match: it depends on what is not stated".to_owned(),
     };

@@ -1,5 +1,7 @@
 //! `what-can`: everything that a caller reaches.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -60,11 +62,13 @@ pub fn what_can(evaluator: &mut Evaluator<'_>, caller: &Caller<'_>, within: Opti
     let world = evaluator.world();
     let mut rows: Vec<Row> = Vec::new();
     let mut numbers = Vec::new();
+    let mut doubts: BTreeSet<Assumption> = BTreeSet::new();
     for (number, target) in (0..).zip(&world.workloads) {
         if within.is_some_and(|namespace| target.namespace != namespace) {
             continue;
         }
         numbers.push(number);
+        doubts.extend(who_can::asked(evaluator, number));
         for port in evaluator.ports(number).iter() {
             let mut ways: Vec<Way> = match caller {
                 Caller::Anonymous => vec![Way { presents: Presents::Plaintext, reason: None, at: None }],
@@ -80,6 +84,7 @@ pub fn what_can(evaluator: &mut Evaluator<'_>, caller: &Caller<'_>, within: Opti
             for way in ways {
                 for &protocol in access::protocols(port) {
                     let found = access(evaluator, number, port, &way, protocol);
+                    doubts.extend(found.doubts.iter().cloned());
                     rows.push(Row {
                         service: port.service.as_ref().map(|(service, _)| service.clone()),
                         workload: target.key(),
@@ -101,11 +106,13 @@ pub fn what_can(evaluator: &mut Evaluator<'_>, caller: &Caller<'_>, within: Opti
         (a.verdict, &a.workload, a.port, a.protocol).cmp(&(b.verdict, &b.workload, b.port, b.protocol))
     });
     let (name, workloads) = name(evaluator, caller);
+    let mut assumptions = who_can::assumptions(world, &numbers);
+    assumptions.extend(doubts);
     WhatCan {
         caller: name,
         workloads,
         targets: rows,
-        assumptions: who_can::assumptions(world, &numbers).into_iter().collect(),
+        assumptions: assumptions.into_iter().collect(),
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::authorization::attribute::Attribute;
+use crate::authorization::chain::Provider;
 use crate::authorization::compile::Protocol;
 use crate::authorization::condition::Matcher;
 use crate::authorization::connection::{Presents, Way};
@@ -15,7 +16,8 @@ use crate::authorization::judge::Verdict;
 use crate::authorization::selection;
 use crate::authorization::solver::{Atom, Formula, Solved};
 use crate::inbound::{self, InboundPort};
-use crate::object::Kind;
+use crate::lint::rejected_by_webhook;
+use crate::object::{Kind, Object, Origin};
 use crate::pattern::Pattern;
 use crate::workload::Workload;
 use crate::world::{Assumption, World};
@@ -119,6 +121,7 @@ pub fn who_can(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> WhoCan {
                 rows.push(bypass_row(world, &names, port, reason.to_owned()));
             }
         }
+        assumptions.extend(asked(evaluator, number));
         for port in evaluator.ports(number).iter() {
             if inbound::bypass(workload, port.port).is_some() {
                 continue;
@@ -297,6 +300,16 @@ fn somebody(evaluator: &mut Evaluator<'_>, matcher: &Matcher) -> Option<String> 
     }
 }
 
+/// The external authorizers that a workload's proxy asks about some requests.
+pub(super) fn asked(evaluator: &mut Evaluator<'_>, number: usize) -> Vec<Assumption> {
+    let world = evaluator.world();
+    let chain = evaluator.chain(number, Protocol::Http);
+    let rules = chain.custom.iter().filter(|rule| chain.provider(rule) == Provider::Asked);
+    let policies: BTreeSet<usize> = rules.map(|rule| rule.policy).collect();
+    let name = |policy: usize| world.policies.get(policy).map_or(String::new(), |policy| policy.object.key());
+    policies.into_iter().map(|policy| Assumption::external_authorizer(&name(policy))).collect()
+}
+
 /// What every answer about these workloads assumes.
 #[must_use]
 pub fn assumptions(world: &World, numbers: &[usize]) -> BTreeSet<Assumption> {
@@ -307,13 +320,16 @@ pub fn assumptions(world: &World, numbers: &[usize]) -> BTreeSet<Assumption> {
     if !world.mesh.is_known {
         add(
             "mesh-config-default",
-            "the mesh configuration was not in the input: Istio's defaults are assumed (trust domain cluster.local, root namespace istio-system)".to_owned(),
+            "Istio's default mesh configuration, as none was read (trust domain cluster.local, root namespace istio-system)".to_owned(),
         );
     }
     if world.version_source.is_none() {
         add(
             "istio-version-assumed",
-            format!("Istio's version is not known: {} is assumed", world.profile.version),
+            format!(
+                "Istio {}, as nothing says which version runs (set it with --istio-version)",
+                world.profile.version
+            ),
         );
     }
     for gap in world.gaps() {
@@ -328,14 +344,16 @@ pub fn assumptions(world: &World, numbers: &[usize]) -> BTreeSet<Assumption> {
             format!("pods are taken to be injected in namespaces that were not read: {names}"),
         );
     }
+    let mut candidates: BTreeSet<usize> = BTreeSet::new();
     for workload in numbers.iter().filter_map(|number| world.workloads.get(*number)) {
+        candidates.extend(selection::candidates(world, workload));
         for policy in selection::candidates(world, workload).filter_map(|n| world.policies.get(n)) {
             if !policy.is_readable() {
                 add(
                     "policy-unreadable",
                     format!(
-                        "istiod cannot read AuthorizationPolicy {}: it is not in force",
-                        policy.object.key()
+                        "istiod cannot read AuthorizationPolicy {}, so it is not in force; lint says why",
+                        located(&policy.object, "")
                     ),
                 );
             } else if let Some(revision) = &policy.revision {
@@ -354,5 +372,24 @@ pub fn assumptions(world: &World, numbers: &[usize]) -> BTreeSet<Assumption> {
             add("token-validity", "tokens are taken to be well signed and not expired".to_owned());
         }
     }
+    // What the cluster holds got past the webhook, however it did.
+    let written = candidates.into_iter().filter_map(|number| world.policies.get(number));
+    for policy in written.filter(|policy| matches!(policy.object.origin, Origin::File { .. })) {
+        if let Some((pointer, text)) = rejected_by_webhook::refusal(&policy.object) {
+            add(
+                "refused-by-webhook",
+                format!(
+                    "Istio's webhook would refuse AuthorizationPolicy {}: {text}. Shown is what a proxy would do with it",
+                    located(&policy.object, &pointer)
+                ),
+            );
+        }
+    }
     assumptions
+}
+
+/// `namespace/name (file:line)`.
+fn located(object: &Object, pointer: &str) -> String {
+    let (key, at) = (object.key(), object.at(pointer));
+    if at == key { key } else { format!("{key} ({at})") }
 }
