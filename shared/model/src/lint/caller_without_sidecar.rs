@@ -3,6 +3,7 @@
 use super::context::{Context, Sender};
 use super::finding::{Lint, Severity};
 use crate::authorization::connection;
+use crate::pattern::Pattern;
 use crate::policy::Action;
 use crate::workload::Workload;
 
@@ -15,6 +16,11 @@ pub(super) const LINT: Lint = Lint {
 
 fn check(context: &mut Context<'_>) {
     let world = context.world;
+    let identities: Vec<(&Workload, String)> = world
+        .workloads
+        .iter()
+        .map(|workload| (workload, world.principal(&workload.namespace, &workload.service_account)))
+        .collect();
     for (number, policy) in context.deciding() {
         for value in context.values(policy) {
             if value.negated || !matches!(policy.action, Action::Allow | Action::Deny) {
@@ -31,23 +37,22 @@ fn check(context: &mut Context<'_>) {
             if !of_identity.contains(&value.field) {
                 continue;
             }
-            let named = |workload: &&Workload| {
-                let principal = world.principal(&workload.namespace, &workload.service_account);
-                match value.field {
-                    "principals" | "source.principal" => {
-                        !value.text.starts_with('*')
-                            && world.mesh.trust_domains.expand_principal(value.text).iter().any(|value| {
-                                crate::pattern::Pattern::principal(value, &world.profile).matches(&principal)
-                            })
-                    }
-                    "namespaces" | "source.namespace" => workload.namespace == value.text,
-                    "serviceAccounts" | "source.serviceAccount" => {
-                        format!("{}/{}", workload.namespace, workload.service_account) == value.text
-                    }
-                    _ => false,
+            let patterns: Vec<Pattern> = world
+                .mesh
+                .trust_domains
+                .expand_principal(value.text)
+                .iter()
+                .map(|value| Pattern::principal(value, &world.profile))
+                .collect();
+            let named = |(workload, principal): &(&Workload, String)| match value.field {
+                "principals" | "source.principal" => {
+                    !value.text.starts_with('*') && patterns.iter().any(|pattern| pattern.matches(principal))
                 }
+                "namespaces" | "source.namespace" => workload.namespace == value.text,
+                _ => format!("{}/{}", workload.namespace, workload.service_account) == value.text,
             };
-            let callers: Vec<&Workload> = world.workloads.iter().filter(named).collect();
+            let callers: Vec<&Workload> =
+                identities.iter().filter(|identity| named(identity)).map(|(workload, _)| *workload).collect();
             let Some(caller) = callers.first() else { continue };
             if callers.iter().any(|caller| caller.injection.injected) {
                 continue;
