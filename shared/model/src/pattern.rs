@@ -7,7 +7,7 @@ use std::fmt;
 
 use aws_smt_strings::character_sets::CharSet;
 use aws_smt_strings::regular_expressions::{ReManager, RegLan};
-use aws_smt_strings::smt_strings::SmtString;
+use aws_smt_strings::smt_strings::{MAX_CHAR, SmtString};
 
 use crate::version::Profile;
 
@@ -69,10 +69,18 @@ impl Class {
     }
 }
 
+/// A text for the automata. Characters beyond theirs, of planes that nobody writes names in, become
+/// the replacement character.
+fn characters(text: &str) -> SmtString {
+    text.chars().map(u32::from).collect::<Vec<u32>>().into()
+}
+
 /// The language of the single characters in `characters`.
 pub(crate) fn one_of(languages: &mut ReManager, characters: &str) -> RegLan {
-    let sets: Vec<RegLan> =
-        characters.chars().map(|c| languages.char_set(CharSet::singleton(c.into()))).collect();
+    let sets: Vec<RegLan> = characters
+        .chars()
+        .map(|c| languages.char_set(CharSet::singleton(u32::from(c).min(MAX_CHAR))))
+        .collect();
     languages.union_list(sets)
 }
 
@@ -308,7 +316,7 @@ impl Pattern {
                 let parts: Vec<RegLan> = pieces
                     .iter()
                     .map(|piece| match piece {
-                        Piece::Literal(value) => languages.str(&SmtString::from(&**value)),
+                        Piece::Literal(value) => languages.str(&characters(value)),
                         Piece::One(class) => class.language(languages),
                         Piece::Star(class) => {
                             let class = class.language(languages);
@@ -328,7 +336,7 @@ impl Pattern {
     fn affix_language(&self, languages: &mut ReManager, ignore_case: bool) -> RegLan {
         let literal = |languages: &mut ReManager, value: &str| {
             if !ignore_case {
-                return languages.str(&SmtString::from(value));
+                return languages.str(&characters(value));
             }
             let characters: Vec<RegLan> = value
                 .chars()

@@ -31,8 +31,9 @@ pub struct Assumption {
 impl Assumption {
     /// That nobody here knows what an external authorizer says.
     pub(crate) fn external_authorizer(policy: &str) -> Self {
-        let text =
-            format!("AuthorizationPolicy {policy} asks an external authorizer, whose answer is not known here");
+        let text = format!(
+            "AuthorizationPolicy {policy} asks an external authorizer, whose answer is not known here"
+        );
         Self { code: "external-authorizer", text }
     }
 }

@@ -47,9 +47,12 @@ impl Condition {
     /// Whether it holds; `None` where that depends on what is not known of the request.
     #[must_use]
     pub fn holds(&self, request: &Request) -> Option<bool> {
+        // All matchers of a condition are of one kind.
+        let Some(first) = self.matchers.first() else { return Some(self.negated) };
+        let values = first.values(&self.attribute, request);
         let mut undecided = false;
         for matcher in &self.matchers {
-            match matcher.matches(&self.attribute, request) {
+            match matcher.matches_values(&values, request) {
                 Some(true) => return Some(!self.negated),
                 Some(false) => {}
                 None => undecided = true,
@@ -62,33 +65,44 @@ impl Condition {
 impl Matcher {
     /// Whether the request's attribute matches; `None` where it is not known.
     pub(crate) fn matches(&self, attribute: &Attribute, request: &Request) -> Option<bool> {
-        if let Self::TokenPrincipal { issuer, subject } = self {
-            let issuer = text_matches(issuer, &request.values(&Attribute::Issuer));
-            let subject = text_matches(subject, &request.values(&Attribute::Subject));
-            return match (issuer, subject) {
-                (Some(false), _) | (_, Some(false)) => Some(false),
-                (Some(true), Some(true)) => Some(true),
-                _ => None,
-            };
+        self.matches_values(&self.values(attribute, request), request)
+    }
+
+    /// What the request has for the attribute, as this matcher reads it.
+    fn values<'a>(&self, attribute: &Attribute, request: &'a Request) -> Values<'a> {
+        match (self, request.values(attribute)) {
+            (Self::Path(_), Values::One(path)) => Values::One(without_query(path)),
+            (_, values) => values,
         }
-        let values = request.values(attribute);
+    }
+
+    /// [`Self::matches`], where the [values](Self::values) are at hand.
+    fn matches_values(&self, values: &Values<'_>, request: &Request) -> Option<bool> {
         match self {
-            Self::Text(pattern) => text_matches(pattern, &values),
+            Self::Text(pattern) => text_matches(pattern, values),
             Self::Path(pattern) => match values {
-                Values::One(path) => Some(pattern.matches(without_query(path))),
+                Values::One(path) => Some(pattern.matches(path)),
                 Values::Unknown => None,
                 _ => Some(false),
             },
             Self::Block(block) => match values {
-                Values::Address(address) => Some(block.contains(&address)),
+                Values::Address(address) => Some(block.contains(address)),
                 Values::Unknown => None,
                 _ => Some(false),
             },
             Self::Port(port) => match values {
-                Values::Port(actual) => Some(actual == *port),
+                Values::Port(actual) => Some(actual == port),
                 _ => Some(false),
             },
-            Self::TokenPrincipal { .. } => None,
+            Self::TokenPrincipal { issuer, subject } => {
+                let issuer = text_matches(issuer, &request.values(&Attribute::Issuer));
+                let subject = text_matches(subject, &request.values(&Attribute::Subject));
+                match (issuer, subject) {
+                    (Some(false), _) | (_, Some(false)) => Some(false),
+                    (Some(true), Some(true)) => Some(true),
+                    _ => None,
+                }
+            }
         }
     }
 

@@ -20,6 +20,7 @@ use super::judge::{Doubt, Judge, Judgement, Verdict};
 use super::request::{Fact, Request};
 use super::selection;
 use super::solver::Solver;
+use super::update;
 
 /// What becomes of requests on one port of one workload.
 #[derive(Clone, Debug)]
@@ -58,7 +59,7 @@ pub struct Evaluator<'w> {
     judge: Judge,
     chains: HashMap<(usize, Protocol), Rc<Compiled>>,
     remembered: HashMap<Remembered, Judgement>,
-    doubts: HashMap<usize, Rc<[Assumption]>>,
+    doubts: HashMap<usize, Rc<Doubts>>,
     ports: HashMap<usize, Rc<[InboundPort]>>,
     alike: HashMap<Vec<usize>, Rc<[Vec<usize>]>>,
     vantages: HashMap<usize, Rc<Vantage<'w>>>,
@@ -349,10 +350,11 @@ impl<'w> Evaluator<'w> {
         }
     }
 
-    fn doubts_about(&mut self, number: usize) -> Rc<[Assumption]> {
+    fn doubts_about(&mut self, number: usize) -> Rc<Doubts> {
         let world = self.world;
         let doubts = self.doubts.entry(number).or_insert_with(|| {
-            world.workloads.get(number).map_or(Vec::new(), |workload| doubts(world, workload)).into()
+            let workload = world.workloads.get(number);
+            Rc::new(workload.map_or_else(Doubts::default, |workload| Doubts::about(world, workload)))
         });
         Rc::clone(doubts)
     }
@@ -368,10 +370,14 @@ impl<'w> Evaluator<'w> {
             let text = format!("whether the mesh accepts trust domain {domain} is in its configuration");
             outcome.doubts.push(Assumption { code: "mesh-config-default", text });
         }
-        if !doubts.is_empty() {
+        let of_policies = match outcome.cause {
+            Cause::Refused(_) => &[],
+            _ => doubts.policies.as_slice(),
+        };
+        if !doubts.always.is_empty() || !of_policies.is_empty() {
             outcome.verdict = Verdict::Unknown;
             outcome.witness = None;
-            outcome.doubts.extend(doubts.iter().cloned());
+            outcome.doubts.extend(doubts.always.iter().chain(of_policies).cloned());
         }
         outcome
     }
@@ -418,30 +424,55 @@ impl Outcome {
     }
 }
 
-/// What makes every answer about a workload uncertain.
-fn doubts(world: &World, workload: &Workload) -> Vec<Assumption> {
-    let mut doubts = Vec::new();
-    let root = world.mesh.root_namespace.as_str();
-    for gap in world.gaps() {
-        let hides = |namespace: &str| !gap.readable.iter().any(|readable| readable == namespace);
-        let decides = matches!(
-            gap.kind,
-            Kind::AuthorizationPolicy | Kind::PeerAuthentication | Kind::RequestAuthentication
-        );
-        if decides && (hides(&workload.namespace) || hides(root)) {
-            doubts.push(Assumption {
-                code: "forbidden-list",
-                text: format!("{} could not be listed: {}", gap.kind.plural(), gap.reason),
-            });
+/// What makes answers about a workload uncertain.
+#[derive(Debug, Default)]
+struct Doubts {
+    /// Every answer.
+    always: Vec<Assumption>,
+    /// Answers that policies give; a connection that takes no chain is refused whatever they say.
+    policies: Vec<Assumption>,
+}
+
+impl Doubts {
+    fn about(world: &World, workload: &Workload) -> Self {
+        let mut doubts = Self::default();
+        let root = world.mesh.root_namespace.as_str();
+        for gap in world.gaps() {
+            let hides = |namespace: &str| !gap.readable.iter().any(|readable| readable == namespace);
+            let list = match gap.kind {
+                Kind::PeerAuthentication => &mut doubts.always,
+                Kind::AuthorizationPolicy | Kind::RequestAuthentication => &mut doubts.policies,
+                _ => continue,
+            };
+            if hides(&workload.namespace) || hides(root) {
+                list.push(Assumption {
+                    code: "forbidden-list",
+                    text: format!("{} could not be listed: {}", gap.kind.plural(), gap.reason),
+                });
+            }
         }
-    }
-    for object in &world.envoy_filters {
-        if crate::envoy_filter::changes_inbound(object, workload, root) {
-            doubts.push(Assumption {
-                code: "envoy-filter",
-                text: format!("EnvoyFilter {} changes the proxy's inbound configuration", object.key()),
-            });
+        for object in &world.envoy_filters {
+            if crate::envoy_filter::changes_inbound(object, workload, root) {
+                doubts.always.push(Assumption {
+                    code: "envoy-filter",
+                    text: format!("EnvoyFilter {} changes the proxy's inbound configuration", object.key()),
+                });
+            }
         }
+        // The proxy does not have what it refused, and nobody knows what it had before.
+        for policy in selection::policies(world, workload).iter().filter_map(|n| world.policies.get(*n)) {
+            if let Some(reason) = update::refused(policy, &world.profile) {
+                let name = policy.object.key();
+                doubts.always.push(Assumption {
+                    code: "refused-by-proxy",
+                    text: format!("the proxy does not take AuthorizationPolicy {name}: {reason}"),
+                });
+            }
+        }
+        doubts
     }
-    doubts
+
+    fn is_empty(&self) -> bool {
+        self.always.is_empty() && self.policies.is_empty()
+    }
 }

@@ -10,3 +10,4 @@ pub mod judge;
 pub mod request;
 pub mod selection;
 pub mod solver;
+pub mod update;

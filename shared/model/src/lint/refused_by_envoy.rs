@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::finding::{Lint, Severity};
+use crate::authorization::update::has_empty_name;
 
 pub(super) const LINT: Lint = Lint {
     code: "refused-by-envoy",
@@ -16,9 +17,7 @@ fn check(context: &mut Context<'_>) {
         for (index, rule) in policy.rules.iter().enumerate() {
             for condition in rule.iter().flat_map(|rule| &rule.when) {
                 let key = &condition.field;
-                let in_brackets =
-                    key.starts_with("request.headers[") || key.starts_with("request.auth.claims[");
-                if !in_brackets || !key.contains("[]") {
+                if !has_empty_name(key) {
                     continue;
                 }
                 let text = format!(

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::finding::{Lint, Severity};
+use crate::authorization::update::template_refused;
 use crate::pattern::is_template;
 
 pub(super) const LINT: Lint = Lint {
@@ -22,7 +23,9 @@ fn check(context: &mut Context<'_>) {
             if value.field != "paths" || !is_template(value.text) {
                 continue;
             }
-            let Some(what) = refused(value.text, context.world.profile.wide_templates) else { continue };
+            let Some(what) = template_refused(value.text, context.world.profile.wide_templates) else {
+                continue;
+            };
             let hit: Vec<String> =
                 context.guarded(number).iter().map(|(_, workload)| workload.key()).take(3).collect();
             let hit = if hit.is_empty() { "every proxy that it selects".to_owned() } else { hit.join(", ") };
@@ -39,33 +42,4 @@ fn check(context: &mut Context<'_>) {
             context.report(&policy.object, &value.pointer, text, None, fix);
         }
     }
-}
-
-/// What Envoy does not take about a template.
-fn refused(template: &str, wide: bool) -> Option<String> {
-    let Some(inside) = template.strip_prefix('/') else {
-        return Some("has no leading slash".to_owned());
-    };
-    let segments: Vec<&str> = inside.split('/').collect();
-    let mut seen_rest = false;
-    for (index, segment) in segments.iter().enumerate() {
-        let last = index + 1 == segments.len();
-        match *segment {
-            "{*}" | "{**}" if seen_rest => return Some("has an operator behind {**}".to_owned()),
-            "{*}" => {}
-            "{**}" => seen_rest = true,
-            // One slash at the end is a segment of its own for people, not for Envoy.
-            "" if last => {}
-            "" => return Some("has an empty segment".to_owned()),
-            literal => {
-                let known = |c: char| {
-                    c.is_ascii_alphanumeric() || "-._~%!$&'()+,;:@".contains(c) || (wide && "=*".contains(c))
-                };
-                if let Some(bad) = literal.chars().find(|c| !known(*c)) {
-                    return Some(format!("has the character `{bad}`"));
-                }
-            }
-        }
-    }
-    None
 }

@@ -187,7 +187,8 @@ pub fn find<'w>(world: &'w World, text: &str, scope: Scope<'_>) -> Result<Target
         match find_in(world, text, namespace) {
             Ok(target) => found.push(target),
             Err(NotFound::Unknown { near, .. }) => {
-                let full = |name: String| if name.contains('.') { name } else { format!("{name}.{namespace}") };
+                let full =
+                    |name: String| if name.contains('.') { name } else { format!("{name}.{namespace}") };
                 all_near.extend(near.into_iter().map(full));
             }
             Err(other) => return Err(other),

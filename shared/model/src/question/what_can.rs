@@ -108,12 +108,7 @@ pub fn what_can(evaluator: &mut Evaluator<'_>, caller: &Caller<'_>, within: Opti
     let (name, workloads) = name(evaluator, caller);
     let mut assumptions = who_can::assumptions(world, &numbers);
     assumptions.extend(doubts);
-    WhatCan {
-        caller: name,
-        workloads,
-        targets: rows,
-        assumptions: assumptions.into_iter().collect(),
-    }
+    WhatCan { caller: name, workloads, targets: rows, assumptions: assumptions.into_iter().collect() }
 }
 
 /// A caller's principals, and its workloads.
