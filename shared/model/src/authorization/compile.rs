@@ -77,9 +77,10 @@ impl CompiledRule {
     /// Whether the rule matches; `None` where that depends on what is not known of the request.
     #[must_use]
     pub fn matches(&self, request: &Request) -> Option<bool> {
-        match any_holds(&self.to, request) {
+        // Most rules are told apart by who calls.
+        match any_holds(&self.from, request) {
             Some(false) => Some(false),
-            to => match (to, any_holds(&self.from, request)) {
+            from => match (from, any_holds(&self.to, request)) {
                 (_, Some(false)) => Some(false),
                 (Some(true), Some(true)) => Some(true),
                 _ => None,

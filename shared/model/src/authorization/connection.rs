@@ -89,7 +89,12 @@ pub fn way(
     if let Some(rule) = rule
         && let Some((tls, pointer)) = rule.tls(service_port.port)
     {
+        let mode = world.peer_authentications().of_port(&target.namespace, &target.labels, port.port).mode;
         let (presents, word) = match tls {
+            // Forced upon a port that takes no mutual TLS, it is TLS like any other there.
+            ClientTls::IstioMutual if mode == Mode::Disable && port.gateway.is_none() => {
+                (Presents::ForeignTls, "ISTIO_MUTUAL, though the port's mTLS mode is DISABLE")
+            }
             ClientTls::IstioMutual => (Presents::Identity(principal(world, caller)), "ISTIO_MUTUAL"),
             ClientTls::Disable => (Presents::Plaintext, "DISABLE"),
             ClientTls::Foreign => (Presents::ForeignTls, "SIMPLE or MUTUAL"),

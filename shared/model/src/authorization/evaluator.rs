@@ -189,7 +189,7 @@ impl<'w> Evaluator<'w> {
                 selection::policies(world, workload),
                 selection::tokens(world, workload),
                 inbound::bypassing(world, workload),
-                self.doubts_about(number),
+                self.doubts_of(number),
             );
             match groups.iter_mut().find(|(known, _)| *known == same) {
                 Some((_, numbers)) => numbers.push(number),
@@ -246,7 +246,7 @@ impl<'w> Evaluator<'w> {
             let key = self.key(number, port, protocol, principal.as_deref());
             if let Some(judgement) = self.remembered.get(&key) {
                 let verdict = judgement.verdict;
-                return if self.doubts_about(number).is_empty() { verdict } else { Verdict::Unknown };
+                return if self.doubts_of(number).is_empty() { verdict } else { Verdict::Unknown };
             }
         }
         self.outcome(number, port, way, speaks, &Request::anything()).verdict
@@ -350,7 +350,19 @@ impl<'w> Evaluator<'w> {
         }
     }
 
-    fn doubts_about(&mut self, number: usize) -> Rc<Doubts> {
+    /// What makes answers about a workload uncertain.
+    pub(crate) fn uncertain(&mut self, number: usize) -> Vec<Assumption> {
+        let doubts = self.doubts_about(number);
+        doubts.always.iter().chain(&doubts.policies).cloned().collect()
+    }
+
+    /// What makes answers about a workload uncertain.
+    pub fn doubts_about(&mut self, number: usize) -> Vec<Assumption> {
+        let doubts = self.doubts_of(number);
+        doubts.always.iter().chain(&doubts.policies).cloned().collect()
+    }
+
+    fn doubts_of(&mut self, number: usize) -> Rc<Doubts> {
         let world = self.world;
         let doubts = self.doubts.entry(number).or_insert_with(|| {
             let workload = world.workloads.get(number);
@@ -362,7 +374,7 @@ impl<'w> Evaluator<'w> {
     /// An outcome of a workload whose answers nobody can be sure of is `unknown`.
     fn doubtful(&mut self, number: usize, mut outcome: Outcome) -> Outcome {
         let world = self.world;
-        let doubts = self.doubts_about(number);
+        let doubts = self.doubts_of(number);
         if let Cause::Refused(Refusal::TrustDomain(domain)) = &outcome.cause
             && !world.mesh.is_known
         {

@@ -123,11 +123,14 @@ pub struct RulePart {
 pub fn explain(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> Explain {
     let world = evaluator.world();
     let mut parts = Vec::new();
+    let mut assumptions = who_can::assumptions(world, &target.workloads);
     for alike in evaluator.alike(&target.workloads).iter() {
         let Some(&number) = alike.first() else { continue };
         let Some(workload) = world.workloads.get(number) else { continue };
         let ports =
             evaluator.ports(number).iter().map(|port| port_part(evaluator, number, workload, port)).collect();
+        assumptions.extend(who_can::asked(evaluator, number));
+        assumptions.extend(evaluator.uncertain(number));
         parts.push(WorkloadPart {
             names: alike.iter().filter_map(|n| world.workloads.get(*n)).map(Workload::reference).collect(),
             sidecar: workload.injection.reason.clone(),
@@ -143,7 +146,7 @@ pub fn explain(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> Explain {
             workloads: who_can::names(world, &target.workloads),
         },
         workloads: parts,
-        assumptions: who_can::assumptions(world, &target.workloads).into_iter().collect(),
+        assumptions: assumptions.into_iter().collect(),
     }
 }
 

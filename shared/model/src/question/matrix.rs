@@ -59,10 +59,15 @@ pub fn matrix(evaluator: &mut Evaluator<'_>, within: Option<&str>) -> Matrix {
         })
         .collect();
     let numbers: Vec<usize> = columns.iter().flat_map(|column| column.numbers.iter().copied()).collect();
+    let mut assumptions = who_can::assumptions(world, &numbers);
+    for &number in &numbers {
+        assumptions.extend(who_can::asked(evaluator, number));
+        assumptions.extend(evaluator.uncertain(number));
+    }
     Matrix {
         targets: columns.into_iter().map(|column| column.name).collect(),
         callers,
-        assumptions: who_can::assumptions(world, &numbers).into_iter().collect(),
+        assumptions: assumptions.into_iter().collect(),
     }
 }
 
