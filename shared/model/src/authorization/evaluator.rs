@@ -352,12 +352,6 @@ impl<'w> Evaluator<'w> {
 
     /// What makes answers about a workload uncertain.
     pub(crate) fn uncertain(&mut self, number: usize) -> Vec<Assumption> {
-        let doubts = self.doubts_about(number);
-        doubts.always.iter().chain(&doubts.policies).cloned().collect()
-    }
-
-    /// What makes answers about a workload uncertain.
-    pub fn doubts_about(&mut self, number: usize) -> Vec<Assumption> {
         let doubts = self.doubts_of(number);
         doubts.always.iter().chain(&doubts.policies).cloned().collect()
     }
