@@ -69,7 +69,10 @@ impl Arguments {
     }
 
     fn show(&self, ui: &Ui, world: &World, answer: &WhatCan) -> Result<(), Failure> {
-        let headers = ["SERVICE", "WORKLOAD", "PORT", "VERDICT", "REQUESTS", "RESTS ON", "BECAUSE"];
+        // Where nothing gets through there is nothing to say about what does.
+        let details = if self.deny { 1 } else { 3 };
+        let mut headers = vec!["SERVICE", "WORKLOAD", "PORT", "VERDICT"];
+        headers.extend(["REQUESTS", "RESTS ON", "BECAUSE"].into_iter().skip(3 - details));
         let mut rows = Rows::new(4, &headers);
         for row in &answer.targets {
             let denied = row.verdict == Verdict::Deny;
@@ -80,15 +83,18 @@ impl Arguments {
                 Some(miss) => words::nearest_miss(miss),
                 None => words::because(&row.because),
             };
-            rows.row([
+            let about = [
                 row.service.as_ref().map_or_else(|| dim("-"), plain),
                 plain(&row.workload),
                 plain(format!("{}/{}", row.port, row.protocol)),
                 words::verdict(row.verdict),
+            ];
+            let how = [
                 if row.requests.is_empty() { dim("-") } else { plain(row.requests.join("; ")) },
                 words::rests_on(&row.rests_on),
                 plain(why),
-            ]);
+            ];
+            rows.row(about.into_iter().chain(how.into_iter().skip(3 - details)));
         }
         rows.show(ui, self.headers.no_headers)?;
         let denied = answer.targets.iter().filter(|row| row.verdict == Verdict::Deny).count();
