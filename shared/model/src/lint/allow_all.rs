@@ -3,8 +3,8 @@
 use super::context::Context;
 use super::finding::{Lint, Severity};
 use crate::authorization::chain::RuleRef;
+use crate::authorization::request::Request;
 use crate::policy::{Action, Rule};
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "allow-all",
@@ -37,7 +37,8 @@ fn check(context: &mut Context<'_>) {
             let channel = context.channels(workload).into_iter().next();
             let example = channel.and_then(|(port, speaks)| {
                 let sender = context.stranger("default");
-                let trial = context.matched(workload, &port, speaks, &sender, reference, &anything())?;
+                let trial =
+                    context.matched(workload, &port, speaks, &sender, reference, &Request::anything())?;
                 let allowed_there = (0..other.rules.len()).any(|rule| {
                     let rule = RuleRef { policy: other_number, rule };
                     let compiled = context.compiled(workload, speaks, rule);

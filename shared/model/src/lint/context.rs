@@ -16,7 +16,7 @@ use crate::authorization::solver::{Formula, Solved};
 use crate::inbound::{self, InboundPort};
 use crate::object::{Kind, Object};
 use crate::policy::{Action, AuthorizationPolicy, Values};
-use crate::question::access::{anything, protocols};
+use crate::question::access::protocols;
 use crate::question::reason;
 use crate::workload::Workload;
 use crate::world::World;
@@ -553,7 +553,7 @@ pub(super) fn plaintext() -> Sender {
 /// A request of which only the path is known.
 pub(super) fn with_path(world: &World, path: &str) -> Option<Request> {
     let path = world.mesh.normalization.apply(path)?.into_owned();
-    Some(Request { path: Fact::Known(path), ..anything() })
+    Some(Request { path: Fact::Known(path), ..Request::anything() })
 }
 
 fn values_of(rule: usize, values: &Values) -> impl Iterator<Item = Value<'_>> {

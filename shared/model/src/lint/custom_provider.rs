@@ -1,12 +1,12 @@
 //! CUSTOM policies whose provider cannot be asked.
 
+use crate::authorization::request::Request;
 use std::collections::BTreeSet;
 
 use super::context::Context;
 use super::finding::{Lint, Severity};
 use crate::authorization::chain::RuleRef;
 use crate::policy::Action;
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "custom-provider",
@@ -23,7 +23,7 @@ fn check(context: &mut Context<'_>) {
             continue;
         }
         let example = (0..policy.rules.len()).find_map(|rule| {
-            let trial = context.any_matched(RuleRef { policy: number, rule }, &anything())?;
+            let trial = context.any_matched(RuleRef { policy: number, rule }, &Request::anything())?;
             context.is_refused(&trial).then(|| context.example(&trial, format!("asked about at {provider}")))
         });
         let known: BTreeSet<&str> = mesh.providers.iter().map(|(name, _)| name.as_str()).collect();

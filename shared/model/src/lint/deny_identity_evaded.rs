@@ -4,8 +4,8 @@ use super::context::{Context, plaintext};
 use super::finding::{Lint, Severity};
 use crate::authorization::chain::RuleRef;
 use crate::authorization::connection::Presents;
+use crate::authorization::request::Request;
 use crate::policy::Action;
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "deny-identity-evaded",
@@ -46,7 +46,8 @@ fn check(context: &mut Context<'_>) {
                         if !matches!(sender.way.presents, Presents::Identity(_)) {
                             continue;
                         }
-                        let found = context.matched(workload, &port, speaks, &sender, rule, &anything());
+                        let found =
+                            context.matched(workload, &port, speaks, &sender, rule, &Request::anything());
                         let Some(mut trial) = found.filter(|trial| context.is_denied_by(trial, rule)) else {
                             continue;
                         };

@@ -4,6 +4,7 @@ use super::context::{Context, Sender};
 use super::finding::{Lint, Severity};
 use crate::authorization::connection::{self, Presents, Way};
 use crate::authorization::judge::Verdict;
+use crate::authorization::request::Request;
 use crate::destination_rule::ClientTls;
 use crate::inbound;
 use crate::peer_authentication::Mode;
@@ -62,7 +63,7 @@ fn check(context: &mut Context<'_>) {
                     let Some(speaks) = crate::question::access::protocols(&port).first().copied() else {
                         continue;
                     };
-                    let open = crate::question::access::anything();
+                    let open = Request::anything();
                     let now = context.evaluator.outcome(number, &port, &way, speaks, &open);
                     let principal = world.principal(&caller.namespace, &caller.service_account);
                     let with_identity = context.evaluator.outcome(

@@ -6,7 +6,6 @@ use crate::authorization::chain::RuleRef;
 use crate::authorization::request::{Fact, Request};
 use crate::authorization::selection;
 use crate::policy::Action;
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "dry-run",
@@ -35,7 +34,7 @@ fn check(context: &mut Context<'_>) {
             let trial = match policy.action {
                 Action::Deny => (0..policy.rules.len()).find_map(|rule| {
                     let rule = RuleRef { policy: number, rule };
-                    context.matched(workload_number, &port, speaks, &sender, rule, &anything())
+                    context.matched(workload_number, &port, speaks, &sender, rule, &Request::anything())
                 }),
                 _ => {
                     let trial = context.plain(workload_number, &port, speaks, &sender);

@@ -5,8 +5,8 @@ use super::finding::{Lint, Severity};
 use crate::authorization::attribute::Attribute;
 use crate::authorization::chain::RuleRef;
 use crate::authorization::compile::Protocol;
+use crate::authorization::request::Request;
 use crate::policy::Action;
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "forgeable",
@@ -49,7 +49,8 @@ fn check(context: &mut Context<'_>) {
                         _ => "the server name".to_owned(),
                     };
                     let stranger = context.stranger(&target.namespace);
-                    let Some(trial) = context.matched(workload, &port, speaks, &stranger, rule, &anything())
+                    let Some(trial) =
+                        context.matched(workload, &port, speaks, &stranger, rule, &Request::anything())
                     else {
                         continue;
                     };

@@ -7,7 +7,6 @@ use crate::authorization::compile::Protocol;
 use crate::authorization::request::{Fact, Request};
 use crate::inbound;
 use crate::policy::{Action, AuthorizationPolicy};
-use crate::question::access::anything;
 
 /// Hosts that are kept out and come in under another name.
 pub(super) const EVADED: Lint = Lint {
@@ -114,11 +113,13 @@ fn other_spelling(
             }
             for sender in context.senders(workload_number, &port) {
                 let base = match policy.action {
-                    Action::Deny => Request { host: Fact::Known(value.text.to_owned()), ..anything() },
-                    _ if allowed_at_first => {
-                        Request { host: Fact::Known(value.text.to_owned()), ..anything() }
+                    Action::Deny => {
+                        Request { host: Fact::Known(value.text.to_owned()), ..Request::anything() }
                     }
-                    _ => anything(),
+                    _ if allowed_at_first => {
+                        Request { host: Fact::Known(value.text.to_owned()), ..Request::anything() }
+                    }
+                    _ => Request::anything(),
                 };
                 let Some(mut trial) = context.matched(workload_number, &port, speaks, &sender, rule, &base)
                 else {

@@ -7,7 +7,6 @@ use crate::authorization::compile::{CompiledRule, Protocol};
 use crate::authorization::connection::Way;
 use crate::authorization::request::{Fact, Request};
 use crate::policy::{Action, AuthorizationPolicy};
-use crate::question::access::anything;
 
 /// A plain request of the identity that a value was to match and does not: an ALLOW rule does not
 /// let it through, a DENY rule does not stop it.
@@ -48,7 +47,7 @@ fn near(context: &mut Context<'_>, workload: usize, speaks: Protocol, rule: Rule
     let compiled = context.compiled(workload, speaks, rule)?;
     let chain = context.chain(workload, speaks);
     context.ports(workload).iter().find_map(|port| {
-        let open = Request { destination_port: port.port, token: Fact::Absent, ..anything() };
+        let open = Request { destination_port: port.port, token: Fact::Absent, ..Request::anything() };
         let anybody = CompiledRule { from: vec![Vec::new()], ..compiled.clone() };
         context.witness(&chain, anybody, &open)
     })

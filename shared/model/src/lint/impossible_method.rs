@@ -4,6 +4,7 @@ use super::context::Context;
 use super::finding::{Lint, Severity};
 use super::near::nearest;
 use crate::authorization::chain::RuleRef;
+use crate::authorization::request::Request;
 use crate::policy::Action;
 
 pub(super) const LINT: Lint = Lint {
@@ -84,7 +85,7 @@ fn check(context: &mut Context<'_>) {
                         }
                         for sender in context.senders(workload, &port) {
                             // All that the rule asks for, but with the method that was meant.
-                            let wanted = crate::question::access::anything();
+                            let wanted = Request::anything();
                             let mut trial = context
                                 .matched(workload, &port, speaks, &sender, rule, &wanted)
                                 .unwrap_or_else(|| context.plain(workload, &port, speaks, &sender));

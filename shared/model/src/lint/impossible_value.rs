@@ -4,8 +4,8 @@ use super::context::{Context, Value};
 use super::finding::{Lint, Severity};
 use crate::authorization::chain::RuleRef;
 use crate::authorization::compile::{CompiledRule, Protocol};
+use crate::authorization::request::Request;
 use crate::policy::Action;
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "impossible-value",
@@ -34,7 +34,7 @@ fn check(context: &mut Context<'_>) {
             alone.negated = false;
             let only = CompiledRule { from: vec![vec![alone]], to: vec![Vec::new()], ..compiled };
             let chain = context.chain(workload, Protocol::Http);
-            if context.witness(&chain, only, &anything()).is_some() && !is_upper_sni(&value) {
+            if context.witness(&chain, only, &Request::anything()).is_some() && !is_upper_sni(&value) {
                 continue;
             }
             let effect = match (&policy.action, value.negated) {

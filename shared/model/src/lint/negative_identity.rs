@@ -3,8 +3,8 @@
 use super::context::{Context, plaintext};
 use super::finding::{Lint, Severity};
 use crate::authorization::chain::RuleRef;
+use crate::authorization::request::Request;
 use crate::policy::Action;
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "negative-identity",
@@ -39,7 +39,8 @@ fn check(context: &mut Context<'_>) {
                     if example.is_some() || port.gateway.is_some() {
                         continue;
                     }
-                    let found = context.matched(workload, &port, speaks, &plaintext(), rule, &anything());
+                    let found =
+                        context.matched(workload, &port, speaks, &plaintext(), rule, &Request::anything());
                     if let Some(trial) = found.filter(|trial| context.is_allowed_by(trial, rule)) {
                         example =
                             Some(context.example(&trial, "refused: the caller shows no identity at all"));

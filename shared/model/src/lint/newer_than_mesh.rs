@@ -3,9 +3,9 @@
 use super::context::Context;
 use super::finding::{Lint, Severity};
 use crate::authorization::chain::RuleRef;
+use crate::authorization::request::Request;
 use crate::pattern::is_template;
 use crate::policy::Action;
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "newer-than-mesh",
@@ -47,7 +47,7 @@ fn check(context: &mut Context<'_>) {
             reported.push((value.rule, value.field));
             let rule = RuleRef { policy: number, rule: value.rule };
             // A source that lost its only field lets everybody in.
-            let anybody = context.any_matched(rule, &anything());
+            let anybody = context.any_matched(rule, &Request::anything());
             let example = anybody
                 .filter(|trial| policy.action == Action::Allow && context.is_allowed_by(trial, rule))
                 .filter(|_| matches!(value.field, "serviceAccounts" | "trustDomains"))

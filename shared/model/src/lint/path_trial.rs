@@ -6,7 +6,6 @@ use crate::authorization::chain::RuleRef;
 use crate::authorization::compile::Protocol;
 use crate::authorization::request::{Fact, Request};
 use crate::policy::{Action, AuthorizationPolicy};
-use crate::question::access::anything;
 
 /// A plain request to a path that a value was to match and does not.
 pub(super) fn unmatched(
@@ -87,7 +86,7 @@ pub(super) fn evaded(
                         .filter(|trial| context.is_denied_by(trial, rule)),
                     // An ALLOW rule keeps a path out when it lets another one of the same request in.
                     _ => {
-                        let open = Request { path: Default::default(), ..anything() };
+                        let open = Request { path: Default::default(), ..Request::anything() };
                         context
                             .matched(number, &port, speaks, &sender, rule, &open)
                             .and_then(|trial| trial.with_path(world, path))

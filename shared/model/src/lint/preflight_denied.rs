@@ -7,7 +7,6 @@ use crate::authorization::compile::Protocol;
 use crate::authorization::request::{Fact, Request};
 use crate::mesh_config::{list, strings};
 use crate::object::Kind;
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "preflight-denied",
@@ -53,8 +52,11 @@ fn check(context: &mut Context<'_>) {
                 trial.request.headers.insert(name.to_owned(), vec![value.to_owned()]);
             }
             // Not where preflights are let in by any path of this policy.
-            let open =
-                Request { method: Fact::Known("OPTIONS".to_owned()), token: Fact::Absent, ..anything() };
+            let open = Request {
+                method: Fact::Known("OPTIONS".to_owned()),
+                token: Fact::Absent,
+                ..Request::anything()
+            };
             let spared = context
                 .evaluator
                 .outcome(workload_number, &port, &sender.way, speaks, &open)

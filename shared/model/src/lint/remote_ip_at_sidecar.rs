@@ -6,9 +6,8 @@ use super::context::Context;
 use super::finding::{Lint, Severity};
 use crate::authorization::chain::RuleRef;
 use crate::authorization::compile::Protocol;
-use crate::authorization::request::Fact;
+use crate::authorization::request::{Fact, Request};
 use crate::policy::Action;
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "remote-ip-at-sidecar",
@@ -35,7 +34,7 @@ fn check(context: &mut Context<'_>) {
                     }
                     for sender in context.senders(workload, &port) {
                         let Some(mut trial) =
-                            context.matched(workload, &port, speaks, &sender, rule, &anything())
+                            context.matched(workload, &port, speaks, &sender, rule, &Request::anything())
                         else {
                             continue;
                         };

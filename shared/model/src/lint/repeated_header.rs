@@ -3,8 +3,8 @@
 use super::context::Context;
 use super::finding::{Lint, Severity};
 use crate::authorization::chain::RuleRef;
+use crate::authorization::request::Request;
 use crate::policy::Action;
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "repeated-header",
@@ -31,7 +31,7 @@ fn check(context: &mut Context<'_>) {
             };
             let rule = RuleRef { policy: number, rule: value.rule };
             let name = name.to_ascii_lowercase();
-            let Some(mut trial) = context.any_matched(rule, &anything()) else { continue };
+            let Some(mut trial) = context.any_matched(rule, &Request::anything()) else { continue };
             // What Envoy compares there is the joined value.
             trial.request.headers.insert(name.clone(), vec![format!("{},x", value.text)]);
             if !context.passes(&trial) {

@@ -5,9 +5,9 @@ use super::finding::{Lint, Severity};
 use crate::authorization::chain::Decision;
 use crate::authorization::evaluator::Cause;
 use crate::authorization::judge::Verdict;
+use crate::authorization::request::Request;
 use crate::authorization::selection;
 use crate::policy::Action;
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "root-policy-at-gateway",
@@ -35,7 +35,8 @@ fn check(context: &mut Context<'_>) {
                 continue;
             };
             let sender = plaintext();
-            let outcome = context.evaluator.outcome(workload, &port, &sender.way, speaks, &anything());
+            let outcome =
+                context.evaluator.outcome(workload, &port, &sender.way, speaks, &Request::anything());
             let by_this = match &outcome.cause {
                 Cause::Policies(_, Decision::Deny(rule)) => rule.policy == number,
                 // Among several ALLOW policies none is guiltier than the others: this one alone is said.

@@ -7,7 +7,6 @@ use crate::authorization::judge::rule_formula;
 use crate::authorization::request::{Fact, Request};
 use crate::authorization::solver::Formula;
 use crate::policy::Action;
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "rule-never-effective",
@@ -30,7 +29,7 @@ fn check(context: &mut Context<'_>) {
                     let Some(compiled) = context.compiled(workload, speaks, rule) else { continue };
                     let chain = context.chain(workload, speaks);
                     // Tokens may be anything: nothing is claimed that a token could change.
-                    let open = Request { destination_port: port.port, ..anything() };
+                    let open = Request { destination_port: port.port, ..Request::anything() };
                     let open =
                         if chain.tokens.is_empty() { Request { token: Fact::Absent, ..open } } else { open };
                     let matches = rule_formula(&compiled, &open);
@@ -46,7 +45,7 @@ fn check(context: &mut Context<'_>) {
                 }
             }
             let Some(_) = denied_by.filter(|_| !gets_through) else { continue };
-            let Some(trial) = context.any_matched(rule, &anything()) else { continue };
+            let Some(trial) = context.any_matched(rule, &Request::anything()) else { continue };
             if !context.is_refused(&trial) {
                 continue;
             }

@@ -5,7 +5,6 @@ use super::finding::{Lint, Severity};
 use crate::authorization::chain::RuleRef;
 use crate::authorization::judge::rule_formula;
 use crate::authorization::request::{Fact, Request};
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "rule-never-matches",
@@ -33,7 +32,7 @@ fn check(context: &mut Context<'_>) {
                     seen = true;
                     let Some(compiled) = context.compiled(workload, speaks, rule) else { continue };
                     let chain = context.chain(workload, speaks);
-                    let open = Request { destination_port: port.port, ..anything() };
+                    let open = Request { destination_port: port.port, ..Request::anything() };
                     let open =
                         if chain.tokens.is_empty() { Request { token: Fact::Absent, ..open } } else { open };
                     let identified = rule_formula(&compiled, &open);

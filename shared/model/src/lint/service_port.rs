@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::finding::{Lint, Severity};
+use crate::authorization::request::Request;
 use crate::inbound;
 use crate::policy::Action;
 
@@ -43,7 +44,7 @@ fn check(context: &mut Context<'_>) {
                     let misses = context.compiled(workload, speaks, rule).is_none_or(|rule| {
                         rule.matches(&crate::authorization::request::Request {
                             destination_port: port.port,
-                            ..crate::question::access::anything()
+                            ..Request::anything()
                         }) == Some(false)
                     });
                     let (surprises, expected) = match (&policy.action, value.negated) {

@@ -7,7 +7,6 @@ use crate::authorization::judge::rule_formula;
 use crate::authorization::request::{Fact, Request};
 use crate::authorization::solver::Formula;
 use crate::policy::{Action, Rule};
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "subsumed-rule",
@@ -65,7 +64,7 @@ fn covers(context: &mut Context<'_>, workload: usize, policy: usize, wide: usize
                     destination_port: port.port,
                     principal: principal.clone(),
                     token,
-                    ..anything()
+                    ..Request::anything()
                 };
                 let left = Formula::all([rule_formula(&narrow, &open), rule_formula(&wide, &open).negated()]);
                 if context.is_possible(&left) {

@@ -4,9 +4,9 @@ use super::context::Context;
 use super::finding::{Lint, Severity};
 use crate::authorization::chain::RuleRef;
 use crate::authorization::compile::Protocol;
+use crate::authorization::request::Request;
 use crate::authorization::selection;
 use crate::policy::Action;
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "token-never-read",
@@ -43,7 +43,7 @@ fn check(context: &mut Context<'_>) {
                     if example.is_some() {
                         continue;
                     }
-                    let found = context.matched(workload, &port, speaks, &sender, rule, &anything());
+                    let found = context.matched(workload, &port, speaks, &sender, rule, &Request::anything());
                     let trial = match found {
                         Some(trial) if matches_absent => trial,
                         None if !matches_absent => context.plain(workload, &port, speaks, &sender),

@@ -6,7 +6,6 @@ use super::token_never_read::is_token;
 use crate::authorization::compile::Protocol;
 use crate::authorization::request::{Fact, Request};
 use crate::authorization::selection;
-use crate::question::access::anything;
 
 pub(super) const LINT: Lint = Lint {
     code: "token-optional",
@@ -39,7 +38,7 @@ fn check(context: &mut Context<'_>) {
                     continue;
                 }
                 for sender in context.senders(number, &port) {
-                    let without = Request { token: Fact::Absent, ..anything() };
+                    let without = Request { token: Fact::Absent, ..Request::anything() };
                     let outcome = context.evaluator.outcome(number, &port, &sender.way, speaks, &without);
                     let Some(request) = outcome.witness else { continue };
                     let mut trial = context.plain(number, &port, speaks, &sender);

@@ -4,6 +4,7 @@ use super::context::Context;
 use super::finding::{Lint, Severity};
 use crate::authorization::compile::Protocol;
 use crate::authorization::judge::Verdict;
+use crate::authorization::request::Request;
 use crate::inbound;
 use crate::object::Kind;
 use crate::protocol::PortProtocol;
@@ -33,7 +34,7 @@ fn check(context: &mut Context<'_>) {
                     &port,
                     &sender.way,
                     Protocol::Http,
-                    &crate::question::access::anything(),
+                    &Request::anything(),
                 );
                 // Only a difference that decides: HTTP is let through and the rest is not, or the
                 // other way round.

@@ -6,7 +6,7 @@ use crate::authorization::compile::{CompiledRule, Compiler};
 use crate::authorization::request::{Fact, Request};
 use crate::object::Kind;
 use crate::policy::{Action, AuthorizationPolicy};
-use crate::question::access::{anything, protocols};
+use crate::question::access::protocols;
 
 pub(super) const LINT: Lint = Lint {
     code: "unused-selector",
@@ -91,8 +91,11 @@ fn example(context: &mut Context<'_>, policy: &AuthorizationPolicy, service: &st
     for sender in context.senders(number, &port) {
         let mut trial = context.plain(number, &port, speaks, &sender);
         let Some((_, principal)) = context.arrival(number, &port, &sender, speaks) else { continue };
-        let known =
-            Request { principal: Fact::or_absent(principal), destination_port: port.port, ..anything() };
+        let known = Request {
+            principal: Fact::or_absent(principal),
+            destination_port: port.port,
+            ..Request::anything()
+        };
         for rule in &rules {
             let Some(request) = context.witness(&chain, rule.clone(), &known) else { continue };
             trial.request = request;

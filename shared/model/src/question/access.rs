@@ -51,12 +51,6 @@ pub fn protocols(port: &InboundPort) -> &'static [Protocol] {
     }
 }
 
-/// A request of which nothing is known.
-#[must_use]
-pub fn anything() -> Request {
-    Request::anything()
-}
-
 /// Everything that a caller can send to a port of the World's `number`th workload.
 pub fn access(
     evaluator: &mut Evaluator<'_>,

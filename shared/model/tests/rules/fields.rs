@@ -202,7 +202,10 @@ fn pseudo_headers() {
     assert!(when("request.headers[:method]", "values: [GET]").lets(&http("GET /")));
     assert!(when("request.headers[:path]", "values: ['/a?b']").lets(&http("GET /x/../a?b")));
     assert!(when("request.headers[:authority]", "values: [h]").lets(&http("GET /").host("h")));
-    assert_ne!(when("request.headers[:scheme]", "values: [http]").verdict("client", 8080, &http("GET /")), Deny);
+    assert_ne!(
+        when("request.headers[:scheme]", "values: [http]").verdict("client", 8080, &http("GET /")),
+        Deny
+    );
     // The header `host` is the authority, here with case.
     assert!(when("request.headers[host]", "values: [h]").lets(&http("GET /").host("h")));
     assert!(!when("request.headers[host]", "values: [H]").lets(&http("GET /").host("h")));
