@@ -158,13 +158,13 @@ pub(crate) fn read(path: &str) -> Result<Vec<Placed>, Failure> {
     let text =
         text.map_err(|error| Failure::error(format!("could not read the cases of {path}: {error}")))?;
     let mut cases = Vec::new();
-    for document in manifests::documents(path, &text)? {
-        let (list, pointer) = match &document.value {
-            Value::Array(items) => (items.clone(), ""),
-            Value::Object(map) => match map.get("cases") {
-                Some(Value::Array(items)) => (items.clone(), "/cases"),
+    for mut document in manifests::documents(path, &text)? {
+        let (list, pointer) = match document.value.take() {
+            Value::Array(items) => (items, ""),
+            Value::Object(mut map) => match map.get_mut("cases").map(Value::take) {
+                Some(Value::Array(items)) => (items, "/cases"),
                 _ if map.contains_key("from") => {
-                    cases.push(placed(path, &document, "", document.value.clone())?);
+                    cases.push(placed(path, &document, "", Value::Object(map))?);
                     continue;
                 }
                 _ => return Err(no_cases(path, &document)),
