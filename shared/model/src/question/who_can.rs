@@ -368,6 +368,19 @@ pub fn assumptions(world: &World, numbers: &[usize]) -> BTreeSet<Assumption> {
                 );
             }
         }
+        for policy in &world.peer_authentications {
+            let namespace = &policy.object.namespace;
+            let here = *namespace == workload.namespace || *namespace == world.mesh.root_namespace;
+            if here && policy.problems.iter().any(|problem| problem.unreadable) {
+                add(
+                    "policy-unreadable",
+                    format!(
+                        "istiod cannot read PeerAuthentication {}, so it is not in force; lint says why",
+                        located(&policy.object, "")
+                    ),
+                );
+            }
+        }
         if !selection::tokens(world, workload).is_empty() {
             add("token-validity", "tokens are taken to be well signed and not expired".to_owned());
         }
