@@ -32,31 +32,33 @@ fn lines(
     let mut line = Line::from(plain(" ".repeat(indent)));
     let (mut used, mut fresh) = (indent, true);
     for part in parts {
+        // What of this part stands on the line, so that it is coloured in one piece.
+        let mut piece = String::new();
         for (index, word) in part.text.split(' ').enumerate() {
             // Parts follow each other as they are; only a space inside a part is a place to break.
             let space = usize::from(index > 0);
             let length = word.chars().count();
             if index > 0 && !fresh && width.is_some_and(|width| used + space + length > width) {
-                lines.push(std::mem::replace(&mut line, Line::from(plain(" ".repeat(hang)))));
-                used = hang;
-                fresh = true;
-            } else if space > 0 {
-                line = line + plain(" ");
+                let full = std::mem::replace(&mut line, Line::from(plain(" ".repeat(hang))));
+                lines.push(full + Styled { text: std::mem::take(&mut piece), ..part.clone() });
+                (used, fresh) = (hang, true);
+            } else if index > 0 {
+                piece.push(' ');
                 used += 1;
             }
-            if !word.is_empty() {
-                line = line + Styled { text: word.to_owned(), ..part.clone() };
-                used += length;
-                fresh = false;
-            }
+            piece.push_str(word);
+            used += length;
+            fresh = fresh && word.is_empty();
         }
+        line = line + Styled { text: piece, ..part };
     }
     lines.push(line);
     lines
 }
 
 /// Rows that are a table where it fits. On a terminal that is too narrow the first columns are the
-/// table, and below each row stands the rest, a line for each column.
+/// table, and below each row stands the rest, a line for each column, and for each part of a cell with
+/// several.
 pub(crate) struct Rows {
     headers: Vec<&'static str>,
     first: usize,
@@ -95,9 +97,11 @@ impl Rows {
         for cells in &self.rows {
             ui.answer(self.first_columns(cells, &widths))?;
             for (header, cell) in rest().zip(cells.iter().skip(self.first)) {
-                if !cell.text.is_empty() && cell.text != "-" {
-                    let header = format!("{:label$}  ", header.to_lowercase());
-                    say(ui, 2, label + 4, [dim(header), cell.clone()])?;
+                let mut header = header.to_lowercase();
+                for text in cell.text.split("; ").filter(|text| !text.is_empty() && *text != "-") {
+                    let piece = Styled { text: text.to_owned(), ..cell.clone() };
+                    say(ui, 2, label + 4, [dim(format!("{header:label$}  ")), piece])?;
+                    header.clear();
                 }
             }
         }
@@ -133,7 +137,7 @@ mod tests {
         rows.row([
             plain("sa/shop.web"),
             good("allow"),
-            plain("GET /orders/* :8080"),
+            plain("GET /orders/* :8080; PUT /cart :8080"),
             plain("mtls"),
             plain("ALLOW orders/let-the-shop-in[0] policies.yaml:12"),
         ]);
@@ -143,15 +147,15 @@ mod tests {
 
     #[test]
     fn a_pipe_and_a_wide_terminal_get_a_table() {
-        for width in [None, Some(120)] {
+        for width in [None, Some(130)] {
             let (ui, said) = Ui::recording(width);
             rows().show(&ui, false).unwrap();
             assert_eq!(
                 said.stdout(),
                 "\
-CALLER        VERDICT   REQUESTS              RESTS ON   BECAUSE
-sa/shop.web   allow     GET /orders/* :8080   mtls       ALLOW orders/let-the-shop-in[0] policies.yaml:12
-anonymous     deny      -                                mTLS is STRICT
+CALLER        VERDICT   REQUESTS                               RESTS ON   BECAUSE
+sa/shop.web   allow     GET /orders/* :8080; PUT /cart :8080   mtls       ALLOW orders/let-the-shop-in[0] policies.yaml:12
+anonymous     deny      -                                                 mTLS is STRICT
 "
             );
         }
@@ -167,6 +171,7 @@ anonymous     deny      -                                mTLS is STRICT
 CALLER        VERDICT
 sa/shop.web   allow
   requests  GET /orders/* :8080
+            PUT /cart :8080
   rests on  mtls
   because   ALLOW orders/let-the-shop-in[0]
             policies.yaml:12
