@@ -1,11 +1,13 @@
 //! Files of policy tests: a list of cases, alone or under `cases`, in one or several documents.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 
 use mesh_cli::Failure;
 use mesh_model::authorization::compile::Protocol;
 use mesh_model::authorization::request::{Fact, Request, Token};
+use mesh_source::error::Error;
 use mesh_source::manifests::{self, Document};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -155,8 +157,10 @@ const EXPECTED: [&str; 4] = ["allow", "deny", "conditional", "unknown"];
 pub(crate) fn read(path: &str) -> Result<Vec<Placed>, Failure> {
     let text =
         if path == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
-    let text =
-        text.map_err(|error| Failure::error(format!("could not read the cases of {path}: {error}")))?;
+    let text = text.map_err(|source| match source.kind() {
+        ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
+        _ => Error::Unreadable { path: path.to_owned(), source },
+    })?;
     let mut cases = Vec::new();
     for mut document in manifests::documents(path, &text)? {
         let (list, pointer) = match document.value.take() {

@@ -5,6 +5,7 @@ use mesh_cli::{Failure, Loaded, Ui};
 use mesh_model::authorization::judge::Verdict;
 use mesh_model::question::reason::{Because, NearestMiss, RestsOn};
 use mesh_model::question::target::{self, Caller, NotFound, Scope, Target};
+use mesh_model::workload::Workload;
 use mesh_model::world::{Assumption, World};
 use serde_json::Value;
 
@@ -17,6 +18,14 @@ pub(crate) fn verdict(verdict: Verdict) -> Styled {
         Verdict::Deny => bad(verdict.name()),
         Verdict::Conditional | Verdict::Unknown => warn(verdict.name()),
     }
+}
+
+/// How many there are of each: `2 allow, 1 conditional, 4 deny`.
+pub(crate) fn counts(verdicts: impl Iterator<Item = Verdict> + Clone) -> String {
+    let shown = [Verdict::Allow, Verdict::Conditional, Verdict::Unknown, Verdict::Deny].into_iter();
+    let counts = shown.map(|wanted| (wanted, verdicts.clone().filter(|verdict| *verdict == wanted).count()));
+    let counts = counts.filter(|(verdict, count)| *verdict != Verdict::Unknown || *count > 0);
+    counts.map(|(verdict, count)| format!("{count} {}", verdict.name())).collect::<Vec<_>>().join(", ")
 }
 
 /// What a permission rests on; forgeable things stand out.
@@ -117,6 +126,18 @@ pub(crate) fn caller<'w>(ui: &Ui, loaded: &'w Loaded, text: &str) -> Result<Call
     let caller = target::caller(&loaded.world, text, scope(loaded)).map_err(|error| not_found(&error))?;
     if let Caller::Workloads(Target { note: Some(note), .. }) = &caller {
         ui.note(dim(note.clone()));
+    }
+    if let Caller::Principal(principal) = &caller {
+        let world = &loaded.world;
+        let runs = |workload: &Workload| {
+            world.principal(&workload.namespace, &workload.service_account) == *principal
+        };
+        // It may be wanted so, or be mistyped.
+        if world.mesh.accepts_trust_domain(principal.split('/').next().unwrap_or_default())
+            && !world.workloads.iter().any(runs)
+        {
+            ui.note(dim(format!("nothing that was read runs as {}", short(world, principal))));
+        }
     }
     Ok(caller)
 }

@@ -57,13 +57,15 @@ fn dress(command: Command, path: &str) -> Command {
         .action(ArgAction::HelpShort)
         .help_heading(GENERAL)
         .help("Print this help.");
+    let has_commands = command.has_subcommands();
     let (usage, opening) = (usage(&command, path), opening(&command));
     command
         .override_usage(usage)
         .before_help(opening)
         .help_template(TEMPLATE)
         .disable_help_flag(true)
-        .disable_help_subcommand(true)
+        // `kubectl help COMMAND` is a habit, too.
+        .disable_help_subcommand(!has_commands)
         .mut_args(dress_argument)
         .arg(help)
         .mut_subcommands(|command| {

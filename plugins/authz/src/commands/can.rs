@@ -57,7 +57,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, default_value = "table", value_parser = Output::one_of(&[Output::Table, Output::Json, Output::Yaml, Output::Name]))]
     output: Output,
     /// The port of the workload, or else of the service.
-    #[arg(long, value_name = "PORT", help_heading = "Request flags")]
+    #[arg(long, value_name = "PORT", value_parser = port, help_heading = "Request flags")]
     port: Option<u16>,
     /// The host as the client writes it, with the port if it does.
     #[arg(long, help_heading = "Request flags")]
@@ -96,6 +96,11 @@ pub(crate) struct Arguments {
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    let port = text.parse().ok().filter(|port| *port > 0);
+    port.ok_or_else(|| "write its number, 1 to 65535".to_owned())
 }
 
 pub(crate) fn protocol(text: &str) -> Result<Protocol, String> {

@@ -86,11 +86,19 @@ fn show_port(ui: &Ui, port: &PortPart) -> Result<(), Failure> {
     if let Some(bypass) = &port.bypass {
         return say(ui, 4, 6, [bad(format!("No policy is asked here: {bypass}."))]);
     }
+    if !["STRICT", "PERMISSIVE", "DISABLE"].contains(&port.mtls) {
+        say(
+            ui,
+            4,
+            6,
+            [plain("TLS as the Gateway says; who comes from outside has no identity of the mesh")],
+        )?;
+        return show_chains(ui, port);
+    }
     let meaning = match port.mtls {
         "STRICT" => "only callers with the mesh's certificate get in",
         "PERMISSIVE" => "callers without a certificate get in too, as anonymous",
-        "DISABLE" => "nobody has an identity here",
-        _ => "clients are those of a gateway",
+        _ => "nobody has an identity here",
     };
     let from = match &port.mtls_from {
         Some(policy) => format!(", says PeerAuthentication {policy}"),
@@ -101,6 +109,10 @@ fn show_port(ui: &Ui, port: &PortPart) -> Result<(), Failure> {
         _ => plain(""),
     };
     say(ui, 4, 6, [plain("mTLS "), strong(port.mtls), plain(format!(": {meaning}{from}")), at])?;
+    show_chains(ui, port)
+}
+
+fn show_chains(ui: &Ui, port: &PortPart) -> Result<(), Failure> {
     let several = port.chains.len() > 1;
     for chain in &port.chains {
         if several {

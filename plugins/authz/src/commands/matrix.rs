@@ -78,19 +78,8 @@ impl Arguments {
             self.list(ui, world, answer)?;
         }
         let pairs = answer.callers.len() * answer.targets.len();
-        let count = |wanted: Verdict| {
-            let verdicts = answer.callers.iter().flat_map(|row| &row.verdicts);
-            verdicts.filter(|verdict| **verdict == wanted).count()
-        };
-        let mut parts = vec![
-            format!("{} allow", count(Verdict::Allow)),
-            format!("{} conditional", count(Verdict::Conditional)),
-        ];
-        if count(Verdict::Unknown) > 0 {
-            parts.push(format!("{} unknown", count(Verdict::Unknown)));
-        }
-        parts.push(format!("{} deny", count(Verdict::Deny)));
-        let text = format!(": {}, of {pairs} pairs", parts.join(", "));
+        let verdicts = answer.callers.iter().flat_map(|row| row.verdicts.iter().copied());
+        let text = format!(": {}, of {pairs} pairs", words::counts(verdicts));
         let many = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
         let who =
             format!("{}, {}", many(answer.callers.len(), "caller"), many(answer.targets.len(), "target"));

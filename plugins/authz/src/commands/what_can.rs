@@ -97,12 +97,13 @@ impl Arguments {
             rows.row(about.into_iter().chain(how.into_iter().skip(3 - details)));
         }
         rows.show(ui, self.headers.no_headers)?;
-        let denied = answer.targets.iter().filter(|row| row.verdict == Verdict::Deny).count();
+        let verdicts = answer.targets.iter().map(|row| row.verdict);
+        let hidden = !self.deny && !self.all && verdicts.clone().any(|verdict| verdict == Verdict::Deny);
         let rest = format!(
-            ": can call {} of {} ports{}",
-            answer.targets.len() - denied,
+            ": {}, of {} targets and ports{}",
+            words::counts(verdicts),
             answer.targets.len(),
-            if denied > 0 && !self.deny && !self.all { " (--deny shows the others, and why)" } else { "" }
+            if hidden { " (--deny shows what it cannot call, and why)" } else { "" }
         );
         layout::say(ui, 0, 2, [strong(words::shorts(world, &answer.caller)), plain(rest)])?;
         words::assumptions(ui, &answer.assumptions);

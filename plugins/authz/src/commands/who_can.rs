@@ -123,23 +123,18 @@ impl Arguments {
 
     fn summary(&self, answer: &WhoCan) -> String {
         let rows = || answer.callers.iter().filter(|row| row.kind != CallerKind::Bypass);
-        let count = |wanted: Verdict| rows().filter(|row| row.verdict == wanted).count();
-        let (allow, conditional) = (count(Verdict::Allow), count(Verdict::Conditional));
-        let (unknown, deny) = (count(Verdict::Unknown), count(Verdict::Deny));
+        let verdicts = rows().map(|row| row.verdict);
+        let all_denied = verdicts.clone().all(|verdict| verdict == Verdict::Deny);
+        let hidden = !self.deny && !self.all && verdicts.clone().any(|verdict| verdict == Verdict::Deny);
         let bypass =
             answer.callers.iter().filter(|row| row.kind == CallerKind::Bypass && !is_own_port(row)).count();
-        let mut parts = vec![format!("{allow} allow"), format!("{conditional} conditional")];
-        if unknown > 0 {
-            parts.push(format!("{unknown} unknown"));
-        }
-        parts.push(format!("{deny} deny"));
-        let mut text = format!(": {}, of {} callers and ports", parts.join(", "), rows().count());
+        let mut text = format!(": {}, of {} callers and ports", words::counts(verdicts), rows().count());
         if bypass > 0 {
             text.push_str(&format!("; {bypass} open to anybody, because no policy is asked"));
-        } else if allow + conditional + unknown == 0 {
+        } else if all_denied {
             text.push_str("; nobody can call it");
         }
-        if deny > 0 && !self.deny && !self.all {
+        if hidden {
             text.push_str(" (--deny shows who cannot, and why)");
         }
         text
