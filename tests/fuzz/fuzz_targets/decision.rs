@@ -51,6 +51,7 @@ fuzz_target!(|bytes: &[u8]| {
                     caller: Caller::Anonymous,
                     target: target.clone(),
                     port,
+                    or_service_port: true,
                     speaks: None,
                     request: request.clone(),
                     path,

@@ -151,6 +151,7 @@ impl Arguments {
             caller,
             target,
             port: self.port,
+            or_service_port: true,
             speaks: self.protocol,
             request: self.request(),
             path: self.path.clone(),

@@ -131,6 +131,7 @@ impl<'w> Tester<'w> {
             caller: caller.clone(),
             target: target.clone(),
             port: case.port,
+            or_service_port: false,
             speaks,
             request: case.request.request(),
             path: case.request.path(),

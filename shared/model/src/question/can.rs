@@ -26,8 +26,10 @@ pub struct Ask<'w> {
     pub caller: Caller<'w>,
     /// Who gets it.
     pub target: Target<'w>,
-    /// The workload's port, or else the Service's; all that are known where not stated.
+    /// The workload's port; all that are known where not stated.
     pub port: Option<u16>,
+    /// Whether a port that the workload does not know may be the Service's.
+    pub or_service_port: bool,
     /// What the client speaks; told from the request where not stated.
     pub speaks: Option<Protocol>,
     /// What is known of it; its path is put in by [`Ask::path`].
@@ -128,7 +130,8 @@ fn stated_port(
     if let Some(port) = known.iter().find(|port| port.port == stated) {
         return port.clone();
     }
-    if let Some(service) = ask.target.service
+    if ask.or_service_port
+        && let Some(service) = ask.target.service
         && let Some(service_port) = service.ports.iter().find(|port| port.port == stated)
         && let Some(target) = inbound::target(service_port, workload)
     {

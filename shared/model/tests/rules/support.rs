@@ -167,6 +167,7 @@ impl Mesh {
             caller,
             target,
             port: Some(port),
+            or_service_port: false,
             speaks: Some(what.speaks),
             request: what.request.clone(),
             path: what.path.clone(),
