@@ -21,6 +21,9 @@ pub struct Injection {
     pub revision: String,
 }
 
+/// The revision of an istiod that was installed without one.
+pub const DEFAULT_REVISION: &str = "default";
+
 /// The name of the sidecar's container.
 const PROXY: &str = "istio-proxy";
 
@@ -54,7 +57,7 @@ impl Injection {
             .labels
             .get("istio.io/rev")
             .or_else(|| pod.namespace_labels.and_then(|labels| labels.get("istio.io/rev")))
-            .map_or("default", String::as_str)
+            .map_or(DEFAULT_REVISION, String::as_str)
             .to_owned();
         let answer =
             |injected, reason: String| Self { injected, reason, assumed: false, revision: revision.clone() };

@@ -254,6 +254,19 @@ impl Object {
         }
     }
 
+    /// Label `istio.io/rev` of an object of Istio: only this revision of istiod reads it
+    /// (`ObjectInRevision` in `pkg/config/model.go`).
+    #[must_use]
+    pub fn revision(&self) -> Option<&str> {
+        self.get("/metadata/labels/istio.io~1rev").and_then(Value::as_str)
+    }
+
+    /// Whether istiod of a revision reads this object.
+    #[must_use]
+    pub fn is_for_revision(&self, revision: &str) -> bool {
+        self.revision().is_none_or(|only| only == revision)
+    }
+
     /// The value at a JSON pointer.
     #[must_use]
     pub fn get(&self, pointer: &str) -> Option<&Value> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::injection::DEFAULT_REVISION;
 use crate::labels::{Labels, Selector};
 use crate::object::Object;
 use crate::policy::Problem;
@@ -131,9 +132,10 @@ impl<'a> PeerAuthentications<'a> {
     /// The mode of a workload's port.
     #[must_use]
     pub fn of_port(&self, namespace: &str, labels: &Labels, port: u16) -> InForce<'a> {
-        let mut in_force = self.of_namespace(namespace);
+        let revision = labels.get("istio.io/rev").map_or(DEFAULT_REVISION, String::as_str);
+        let mut in_force = self.of_namespace(namespace, revision);
         // A selector in the root namespace is ignored, even for that namespace's own pods.
-        let workload = self.first(namespace, |policy| {
+        let workload = self.first(namespace, revision, |policy| {
             namespace != self.root_namespace && !policy.selector.is_empty() && policy.selector.selects(labels)
         });
         let Some(workload) = workload else { return in_force };
@@ -148,10 +150,10 @@ impl<'a> PeerAuthentications<'a> {
         }
     }
 
-    /// The mode of a namespace: what clients of its services go by.
+    /// The mode of a namespace by a revision of istiod: what its clients go by.
     #[must_use]
-    pub fn of_namespace(&self, namespace: &str) -> InForce<'a> {
-        let of = |namespace: &str| self.first(namespace, |policy| policy.selector.is_empty());
+    pub fn of_namespace(&self, namespace: &str, revision: &str) -> InForce<'a> {
+        let of = |namespace: &str| self.first(namespace, revision, |policy| policy.selector.is_empty());
         let own = if namespace == self.root_namespace { None } else { of(namespace) };
         for policy in [own, of(self.root_namespace)].into_iter().flatten() {
             if let Some(mode) = policy.mode {
@@ -166,6 +168,7 @@ impl<'a> PeerAuthentications<'a> {
     fn first(
         &self,
         namespace: &str,
+        revision: &str,
         wanted: impl Fn(&PeerAuthentication) -> bool,
     ) -> Option<&'a PeerAuthentication> {
         let start = self.all.partition_point(|policy| policy.object.namespace.as_str() < namespace);
@@ -173,6 +176,7 @@ impl<'a> PeerAuthentications<'a> {
         rest.iter()
             .take_while(|policy| policy.object.namespace == namespace)
             .filter(|policy| policy.problems.iter().all(|problem| !problem.unreadable))
+            .filter(|policy| policy.object.is_for_revision(revision))
             .find(|policy| wanted(policy))
     }
 }

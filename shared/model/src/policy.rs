@@ -100,8 +100,6 @@ pub struct AuthorizationPolicy {
     pub selector: Selector,
     /// `targetRef` and `targetRefs`.
     pub target_refs: Vec<TargetRef>,
-    /// Label `istio.io/rev`: only this revision of istiod reads it.
-    pub revision: Option<String>,
     /// The rules by index; `None` for `null`. Empty where absent: it matches nothing.
     pub rules: Vec<Option<Rule>>,
     /// What the webhook would refuse.
@@ -131,7 +129,6 @@ impl AuthorizationPolicy {
             dry_run: annotation(object, "istio.io/dry-run").is_some_and(is_go_true),
             selector: Selector::match_labels(spec.pointer("/selector/matchLabels")),
             target_refs,
-            revision: object.get("/metadata/labels/istio.io~1rev").and_then(Value::as_str).map(str::to_owned),
             rules,
             problems: reader.problems,
             object: Arc::clone(object),

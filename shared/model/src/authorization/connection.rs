@@ -105,7 +105,8 @@ pub fn way(
             at: Some(rule.object.at(&pointer)),
         };
     }
-    match automatic(world, target, port, service, rule.is_some_and(|rule| rule.is_passthrough())) {
+    let passthrough = rule.is_some_and(|rule| rule.is_passthrough());
+    match automatic(world, &caller.injection.revision, target, port, service, passthrough) {
         Some(reason) => Way::plaintext(reason),
         None => Way::identity(principal(world, caller)),
     }
@@ -114,6 +115,7 @@ pub fn way(
 /// Why a sidecar does not use mutual TLS by itself; `None` where it does.
 fn automatic(
     world: &World,
+    revision: &str,
     target: &Workload,
     port: &InboundPort,
     service: &Service,
@@ -133,7 +135,7 @@ fn automatic(
         ));
     }
     let authentications = world.peer_authentications();
-    let in_namespace = authentications.of_namespace(&service.object.namespace);
+    let in_namespace = authentications.of_namespace(&service.object.namespace, revision);
     if in_namespace.mode == Mode::Disable {
         let by = in_namespace.by.map_or(String::new(), |(policy, _)| policy.object.key());
         return Some(format!("clients go by PeerAuthentication {by} of the namespace, which is DISABLE"));

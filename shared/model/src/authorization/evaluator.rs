@@ -77,6 +77,7 @@ struct Compiled {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Vantage<'w> {
     namespace: &'w str,
+    revision: &'w str,
     /// Why it has no sidecar.
     without: Option<&'w str>,
     is_gateway: bool,
@@ -230,6 +231,7 @@ impl<'w> Evaluator<'w> {
             let injection = &workload.injection;
             Rc::new(Vantage {
                 namespace: &workload.namespace,
+                revision: &injection.revision,
                 without: (!injection.injected).then_some(injection.reason.as_str()),
                 is_gateway: workload.is_gateway,
                 excluded_ports: workload.annotations.get(connection::EXCLUDED_PORTS),

@@ -37,12 +37,6 @@ pub fn why_not(world: &World, policy: &AuthorizationPolicy, workload: &Workload)
     if !policy.is_readable() {
         return Some("istiod cannot read it".to_owned());
     }
-    if let Some(revision) = policy.revision.as_ref().filter(|rev| **rev != workload.injection.revision) {
-        return Some(format!(
-            "it is for revision {revision} only, and the pods are served by {}",
-            workload.injection.revision
-        ));
-    }
     why_not_attached(world, &policy.object, &policy.target_refs, &policy.selector, workload)
 }
 
@@ -53,6 +47,10 @@ fn why_not_attached(
     selector: &Selector,
     workload: &Workload,
 ) -> Option<String> {
+    let served_by = &workload.injection.revision;
+    if let Some(revision) = policy.revision().filter(|revision| revision != served_by) {
+        return Some(format!("it is for revision {revision} only, and the pods are served by {served_by}"));
+    }
     let has_target_refs = world.profile.target_refs && !target_refs.is_empty();
     match workload.gateway_api_name() {
         None if has_target_refs => {

@@ -17,7 +17,9 @@ fn check(context: &mut Context<'_>) {
     let world = context.world;
     let mut reported = Vec::new();
     for (number, workload) in context.all_guarded() {
-        if world.peer_authentications().of_namespace(&workload.namespace).mode != Mode::Disable {
+        if world.peer_authentications().of_namespace(&workload.namespace, &workload.injection.revision).mode
+            != Mode::Disable
+        {
             continue;
         }
         for (port, speaks) in context.channels(number) {

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::finding::{Lint, Severity};
+use crate::injection::DEFAULT_REVISION;
 use crate::peer_authentication::PeerAuthentication;
 
 pub(super) const LINT: Lint = Lint {
@@ -33,7 +34,7 @@ fn check(context: &mut Context<'_>) {
                 })
                 .find(|other| {
                     // Who of the two is in force, the mode's origin tells.
-                    all.of_namespace(namespace)
+                    all.of_namespace(namespace, DEFAULT_REVISION)
                         .by
                         .is_some_and(|(by, _)| by.object.key() == other.object.key())
                 })

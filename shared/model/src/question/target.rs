@@ -174,7 +174,13 @@ fn account_name<'a>(world: &'a World, account: &'a str, scope: Scope<'a>) -> (&'
 pub fn find<'w>(world: &'w World, text: &str, scope: Scope<'_>) -> Result<Target<'w>, NotFound> {
     let here = find_in(world, text, scope.namespace);
     if !scope.anywhere || !matches!(here, Err(NotFound::Unknown { .. })) {
-        return here;
+        return here.map_err(|error| match error {
+            NotFound::Unknown { name, namespace, near } if near.is_empty() => {
+                let near = few(world, Some(&namespace));
+                NotFound::Unknown { name, namespace, near }
+            }
+            other => other,
+        });
     }
     let mut namespaces: Vec<&str> =
         world.workloads.iter().map(|workload| workload.namespace.as_str()).collect();
@@ -196,7 +202,10 @@ pub fn find<'w>(world: &'w World, text: &str, scope: Scope<'_>) -> Result<Target
     }
     all_near.sort();
     all_near.dedup();
-    all_near.truncate(5);
+    all_near.truncate(MANY);
+    if all_near.is_empty() {
+        all_near = few(world, None);
+    }
     match found.len() {
         0 => Err(NotFound::Unknown { name: text.to_owned(), namespace: String::new(), near: all_near }),
         1 => Ok(found.remove(0)),
@@ -399,6 +408,9 @@ fn by_custom<'w>(world: &'w World, name: &str, namespace: &str) -> Result<Option
     }
 }
 
+/// More names than this are not a hint any more.
+const MANY: usize = 5;
+
 /// Names like this one here, and the same name elsewhere.
 fn near(world: &World, name: &str, namespace: &str) -> Vec<String> {
     let here = world
@@ -419,7 +431,21 @@ fn near(world: &World, name: &str, namespace: &str) -> Vec<String> {
         .collect();
     near.sort();
     near.dedup();
-    near.into_iter().map(|(_, name)| name).take(5).collect()
+    near.into_iter().map(|(_, name)| name).take(MANY).collect()
+}
+
+/// The names of all Services, of one namespace or of all, where there are few.
+fn few(world: &World, within: Option<&str>) -> Vec<String> {
+    let services = world.services.iter().map(|service| &service.object);
+    let mut names: Vec<String> = services
+        .filter(|service| within.is_none_or(|namespace| service.namespace == namespace))
+        .map(|service| match within {
+            Some(_) => service.name.clone(),
+            None => format!("{}.{}", service.name, service.namespace),
+        })
+        .collect();
+    names.sort_unstable();
+    if names.len() > MANY { Vec::new() } else { names }
 }
 
 /// The number of characters to add, drop or change (Levenshtein).

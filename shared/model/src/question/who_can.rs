@@ -356,7 +356,7 @@ pub fn assumptions(world: &World, numbers: &[usize]) -> BTreeSet<Assumption> {
                         located(&policy.object, "")
                     ),
                 );
-            } else if let Some(revision) = &policy.revision {
+            } else if let Some(revision) = policy.object.revision() {
                 add(
                     "revision",
                     format!(

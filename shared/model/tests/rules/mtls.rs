@@ -134,3 +134,32 @@ fn foreign_tls_has_its_own_server_name_on_tcp() {
     assert_eq!(Mesh::new().mtls("STRICT").allow(sni).any_tcp("anonymous"), Deny);
     assert_eq!(Mesh::new().allow(sni).any_http("anonymous"), Deny);
 }
+
+/// 2.1: a label `istio.io/rev` counts for every kind of policy.
+#[test]
+fn a_mode_with_a_revision_counts_for_that_revision_only() {
+    let strict = |revision: &str| {
+        Mesh::new().with(&format!(
+            "{{apiVersion: security.istio.io/v1, kind: PeerAuthentication, \
+             metadata: {{name: r, namespace: shop, labels: {{istio.io/rev: {revision}}}}}, \
+             spec: {{mtls: {{mode: STRICT}}}}}}"
+        ))
+    };
+    assert_eq!(strict("default").any_http("anonymous"), Deny);
+    assert_eq!(strict("canary").any_http("anonymous"), Allow);
+}
+
+/// Forced mutual TLS finds no chain where the port's mode is DISABLE.
+#[test]
+fn mutual_tls_forced_upon_a_disabled_port_is_foreign_tls() {
+    let forced = || {
+        Mesh::new().mtls("DISABLE").object(
+            "DestinationRule",
+            "shop",
+            "forced",
+            "{host: server, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}",
+        )
+    };
+    assert_eq!(arrives(forced, "client", HTTP), NOT_AT_ALL);
+    assert_eq!(arrives(forced, "client", TCP), WITHOUT);
+}
