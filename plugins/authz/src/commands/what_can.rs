@@ -71,9 +71,9 @@ impl Arguments {
     fn show(&self, ui: &Ui, world: &World, answer: &WhatCan) -> Result<(), Failure> {
         // Where nothing gets through there is nothing to say about what does.
         let details = if self.deny { 1 } else { 3 };
-        let mut headers = vec!["SERVICE", "WORKLOAD", "PORT", "VERDICT"];
+        let mut headers = vec!["SERVICE", "PORT", "VERDICT", "WORKLOAD"];
         headers.extend(["REQUESTS", "RESTS ON", "BECAUSE"].into_iter().skip(3 - details));
-        let mut rows = Rows::new(4, &headers);
+        let mut rows = Rows::new(3, &headers);
         for row in &answer.targets {
             let denied = row.verdict == Verdict::Deny;
             if !self.all && denied != self.deny {
@@ -85,9 +85,9 @@ impl Arguments {
             };
             let about = [
                 row.service.as_ref().map_or_else(|| dim("-"), plain),
-                plain(&row.workload),
                 plain(format!("{}/{}", row.port, row.protocol)),
                 words::verdict(row.verdict),
+                plain(&row.workload),
             ];
             let how = [
                 if row.requests.is_empty() { dim("-") } else { plain(row.requests.join("; ")) },
