@@ -37,26 +37,27 @@ pub fn has_empty_name(key: &str) -> bool {
     in_brackets && key.contains("[]")
 }
 
-/// What Envoy does not take about a template.
+/// What Envoy does not take about a template. It gets `*` and `**` for the operators, also inside a
+/// segment, where they are characters like others.
 #[must_use]
 pub fn template_refused(template: &str, wide: bool) -> Option<String> {
-    let Some(inside) = template.strip_prefix('/') else {
+    let sent = template.replace("{**}", "**").replace("{*}", "*");
+    let Some(inside) = sent.strip_prefix('/') else {
         return Some("has no leading slash".to_owned());
     };
-    let segments: Vec<&str> = inside.split('/').collect();
     let mut seen_rest = false;
-    for (index, segment) in segments.iter().enumerate() {
-        let last = index + 1 == segments.len();
-        match *segment {
-            "{*}" | "{**}" if seen_rest => return Some("has an operator behind {**}".to_owned()),
-            "{*}" => {}
-            "{**}" => seen_rest = true,
+    let mut segments = inside.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            "*" | "**" if seen_rest => return Some("has an operator behind {**}".to_owned()),
+            "*" => {}
+            "**" => seen_rest = true,
             // One slash at the end is a segment of its own for people, not for Envoy.
-            "" if last => {}
+            "" if segments.peek().is_none() => {}
             "" => return Some("has an empty segment".to_owned()),
             literal => {
                 let known = |c: char| {
-                    c.is_ascii_alphanumeric() || "-._~%!$&'()+,;:@".contains(c) || (wide && "=*".contains(c))
+                    c.is_ascii_alphanumeric() || "-._~%!$&'()+,;:@*".contains(c) || (wide && c == '=')
                 };
                 if let Some(bad) = literal.chars().find(|c| !known(*c)) {
                     return Some(format!("has the character `{bad}`"));
