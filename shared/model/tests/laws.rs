@@ -4,6 +4,8 @@
 //! what the judge says about sets of requests is compared with every single request of a small
 //! universe. `PROPTEST_CASES=20000` tries more.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use mesh_model::authorization::chain::{Chain, Decision};
 use mesh_model::authorization::compile::Protocol;
 use mesh_model::authorization::judge::{Judge, Verdict};

@@ -1,5 +1,7 @@
 //! The rules of authorization in Istio, one by one, as a World answers them.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 mod fields;

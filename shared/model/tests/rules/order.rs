@@ -114,7 +114,7 @@ fn custom_runs_before_tokens_are_read() {
 
 #[test]
 fn the_rule_that_is_named_is_the_first_in_the_order_of_strings() {
-    let rules = vec!["{}"; 11].join(", ");
+    let rules = ["{}"; 11].join(", ");
     let other = "{to: [{operation: {methods: [PUT]}}]}";
     let mesh = Mesh::new().policy(&format!("{{action: DENY, rules: [{other}, {other}, {rules}]}}"));
     assert!(mesh.decided_by(&http("GET /")).unwrap().contains("10"));
