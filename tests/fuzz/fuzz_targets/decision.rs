@@ -27,7 +27,9 @@ fuzz_target!(|bytes: &[u8]| {
         name: service.object.name.clone(),
         service: Some(service),
         workloads: (0..world.workloads.len())
-            .filter(|number| world.workloads_of(service).any(|of| std::ptr::eq(of, &world.workloads[*number])))
+            .filter(|number| {
+                world.workloads_of(service).any(|of| std::ptr::eq(of, &world.workloads[*number]))
+            })
             .collect(),
         note: None,
     });

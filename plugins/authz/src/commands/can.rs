@@ -65,8 +65,9 @@ pub(crate) struct Arguments {
     /// A header; repeat it for more, also of the same name.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair, help_heading = "Request flags")]
     header: Vec<(String, String)>,
-    /// A claim of the token; NAME[INNER] for a nested one; repeat it for a list.
+    // As an attribute, because in a doc comment brackets are a link.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair, help_heading = "Request flags")]
+    #[arg(help = "A claim of the token; NAME[INNER] for a nested one; repeat it for a list.")]
     claim: Vec<(String, String)>,
     /// The issuer of the token.
     #[arg(long, help_heading = "Request flags")]
