@@ -156,8 +156,24 @@ pub fn who_can(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> WhoCan {
     }
 }
 
+/// The names of workloads; with their pods where policies tell pods of one maker apart, as they can
+/// those of a StatefulSet.
 pub(super) fn names(world: &World, numbers: &[usize]) -> Vec<String> {
-    numbers.iter().filter_map(|number| world.workloads.get(*number)).map(|w| w.name.clone()).collect()
+    let name = |number: &usize| {
+        let workload = world.workloads.get(*number)?;
+        // Workloads are in the order of their names.
+        let beside = [number.checked_sub(1), number.checked_add(1)].into_iter().flatten();
+        let several = beside.filter_map(|beside| world.workloads.get(beside)).any(|other| {
+            (other.kind, &other.namespace, &other.name)
+                == (workload.kind, &workload.namespace, &workload.name)
+        });
+        Some(match workload.pods.as_slice() {
+            [pod] if several => pod.clone(),
+            [first, more @ ..] if several => format!("{first} and {} more", more.len()),
+            _ => workload.name.clone(),
+        })
+    };
+    numbers.iter().filter_map(name).collect()
 }
 
 fn row(group: &Group, targets: &[String], found: Access) -> Row {
