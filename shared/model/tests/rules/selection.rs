@@ -1,8 +1,12 @@
 //! Which policies apply to a pod.
 
+use mesh_model::authorization::evaluator::Evaluator;
 use mesh_model::authorization::judge::Verdict::{Allow, Deny};
+use mesh_model::question::target::{Scope, find};
+use mesh_model::question::who_can::who_can;
+use mesh_model::world::{Snapshot, World};
 
-use crate::support::{Mesh, http};
+use crate::support::{Mesh, http, objects};
 
 #[test]
 fn policies_of_the_root_namespace_and_of_the_pods_own_apply_together() {
@@ -91,4 +95,30 @@ fn pods_of_one_service_can_have_different_policies() {
     };
     assert_eq!(selected("server"), 0);
     assert_eq!(selected("server-v2"), 1);
+}
+
+/// A policy can select one pod of a StatefulSet: each is then asked, and named, by itself.
+#[test]
+fn pods_of_one_maker_are_told_apart_where_a_policy_does() {
+    let pod = |name: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: shop, \
+             labels: {{app: db, statefulset.kubernetes.io/pod-name: {name}}}, \
+             ownerReferences: [{{apiVersion: apps/v1, kind: StatefulSet, name: db, controller: true}}]}}, \
+             spec: {{nodeName: n, containers: [{{name: istio-proxy}}]}}}}"
+        )
+    };
+    let service = "{apiVersion: v1, kind: Service, metadata: {name: db, namespace: shop}, \
+                   spec: {selector: {app: db}, ports: [{name: http, port: 80}]}}";
+    let policy = "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, \
+                  metadata: {name: one, namespace: shop}, spec: {action: DENY, \
+                  selector: {matchLabels: {statefulset.kubernetes.io/pod-name: db-1}}, rules: [{}]}}";
+    let documents = [pod("db-0"), pod("db-1"), service.to_owned(), policy.to_owned()].join("\n---\n");
+    let world = World::new(Snapshot { objects: objects(&documents), ..Snapshot::default() });
+    let scope = Scope { namespace: "shop", anywhere: false };
+    let target = find(&world, "db", scope).expect("a Service");
+    let answer = who_can(&mut Evaluator::new(&world), &target);
+    let denied = answer.callers.iter().filter(|row| row.verdict == Deny);
+    assert!(denied.clone().count() > 0);
+    assert!(denied.into_iter().all(|row| row.targets == ["db-1"]));
 }
