@@ -6,8 +6,9 @@ use super::attribute::Attribute;
 use super::chain::{Chain, Decision, Provider, RuleRef};
 use super::compile::CompiledRule;
 use super::condition::Condition;
+use super::formula::Formula;
 use super::request::{Fact, Request, Token};
-use super::solver::{Formula, Solution, Solved, Solver};
+use super::solver::{Solution, Solved, Solver};
 use crate::pattern::Pattern;
 use crate::request_authentication::JwtRule;
 

@@ -9,165 +9,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
-use aws_smt_strings::character_sets::CharSet;
 use aws_smt_strings::regular_expressions::{BoundedSearch, ReManager, RegLan};
 use ipnet::IpNet;
 
 use super::attribute::Attribute;
-use super::condition::{Condition, Matcher};
-use super::request::{ALWAYS_PRESENT, CERTIFICATE, Request};
+use super::condition::Matcher;
+use super::formula::{Atom, Formula};
+use super::universe;
 use crate::path::{Normalization, without_query};
-use crate::pattern::{Pattern, Piece, one_of};
-
-/// An attribute that matches any of some values.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Atom {
-    /// The attribute.
-    pub attribute: Attribute,
-    /// The values.
-    pub matchers: Rc<[Matcher]>,
-}
-
-/// A condition on requests.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Formula {
-    /// Holds always or never.
-    Constant(bool),
-    /// Holds where an attribute matches.
-    Atom(Atom),
-    /// Holds where the other does not.
-    Not(Box<Formula>),
-    /// Holds where all do.
-    All(Vec<Formula>),
-    /// Holds where any does.
-    Any(Vec<Formula>),
-}
-
-impl Formula {
-    /// Holds where all do.
-    #[must_use]
-    pub fn all(parts: impl IntoIterator<Item = Self>) -> Self {
-        let mut kept = Vec::new();
-        for part in parts {
-            match part {
-                Self::Constant(true) => {}
-                Self::Constant(false) => return part,
-                Self::All(inner) => kept.extend(inner),
-                part => kept.push(part),
-            }
-        }
-        match kept.len() {
-            0 => Self::Constant(true),
-            1 => kept.remove(0),
-            _ => Self::All(kept),
-        }
-    }
-
-    /// Holds where any does.
-    #[must_use]
-    pub fn any(parts: impl IntoIterator<Item = Self>) -> Self {
-        let mut kept = Vec::new();
-        for part in parts {
-            match part {
-                Self::Constant(false) => {}
-                Self::Constant(true) => return part,
-                Self::Any(inner) => kept.extend(inner),
-                part => kept.push(part),
-            }
-        }
-        match kept.len() {
-            0 => Self::Constant(false),
-            1 => kept.remove(0),
-            _ => Self::Any(kept),
-        }
-    }
-
-    /// Holds where this does not.
-    #[must_use]
-    pub fn negated(self) -> Self {
-        match self {
-            Self::Constant(value) => Self::Constant(!value),
-            Self::Not(inner) => *inner,
-            other => Self::Not(Box::new(other)),
-        }
-    }
-
-    /// A condition as far as the request leaves it open.
-    #[must_use]
-    pub fn of_condition(condition: &Condition, request: &Request) -> Self {
-        let positive = match condition.holds(request) {
-            Some(holds) => return Self::Constant(holds),
-            None => Self::any_matcher(&condition.attribute, &condition.matchers, request),
-        };
-        if condition.negated { positive.negated() } else { positive }
-    }
-
-    fn any_matcher(attribute: &Attribute, matchers: &[Matcher], request: &Request) -> Self {
-        let open = |matcher: &&Matcher| matcher.matches(attribute, request).is_none();
-        let (pairs, plain): (Vec<&Matcher>, Vec<&Matcher>) = matchers
-            .iter()
-            .filter(open)
-            .partition(|matcher| matches!(matcher, Matcher::TokenPrincipal { .. }));
-        let mut parts: Vec<Self> = Vec::new();
-        if !plain.is_empty() {
-            let matchers = plain.into_iter().cloned().collect();
-            parts.push(Self::Atom(Atom { attribute: attribute.clone(), matchers }));
-        }
-        for pair in pairs {
-            if let Matcher::TokenPrincipal { issuer, subject } = pair {
-                parts.push(Self::all([
-                    Self::open_text(Attribute::Issuer, issuer, request),
-                    Self::open_text(Attribute::Subject, subject, request),
-                ]));
-            }
-        }
-        Self::any(parts)
-    }
-
-    /// One text matcher, as far as the request leaves it open.
-    pub(crate) fn open_text(attribute: Attribute, pattern: &Pattern, request: &Request) -> Self {
-        let matcher = Matcher::Text(pattern.clone());
-        match matcher.matches(&attribute, request) {
-            Some(matches) => Self::Constant(matches),
-            None => Self::Atom(Atom { attribute, matchers: [matcher].into() }),
-        }
-    }
-
-    /// Adds every attribute that the formula still reads.
-    pub fn attributes(&self, into: &mut std::collections::BTreeSet<Attribute>) {
-        match self {
-            Self::Constant(_) => {}
-            Self::Atom(atom) => {
-                into.insert(atom.attribute.clone());
-            }
-            Self::Not(inner) => inner.attributes(into),
-            Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.attributes(into)),
-        }
-    }
-
-    /// This formula with what nobody can know (dynamic metadata) taken for the worst: the strongest
-    /// claim that holds whatever it is.
-    #[must_use]
-    pub fn at_worst(&self) -> Self {
-        self.settled(false)
-    }
-
-    /// This formula with dynamic metadata taken for the best.
-    #[must_use]
-    pub fn at_best(&self) -> Self {
-        self.settled(true)
-    }
-
-    fn settled(&self, value: bool) -> Self {
-        match self {
-            Self::Atom(Atom { attribute: Attribute::Metadata(_), .. }) => Self::Constant(value),
-            Self::Constant(_) | Self::Atom(_) => self.clone(),
-            Self::Not(inner) => inner.settled(!value).negated(),
-            Self::All(parts) => Self::all(parts.iter().map(|part| part.settled(value))),
-            Self::Any(parts) => Self::any(parts.iter().map(|part| part.settled(value))),
-        }
-    }
-}
+use crate::pattern::{Pattern, Piece};
 
 /// Values for the attributes that a formula constrains. Attributes that are not named may be
 /// anything, also absent.
@@ -411,7 +261,7 @@ impl Solver {
             Attribute::SourceIp | Attribute::RemoteIp | Attribute::DestinationIp => {
                 address(constraint).map(Value::Address)
             }
-            _ if constraint.positive.is_empty() && can_be_absent(attribute) => Some(Value::Absent),
+            _ if constraint.positive.is_empty() && universe::can_be_absent(attribute) => Some(Value::Absent),
             _ => self.text(attribute, constraint)?.map(Value::Texts),
         };
         self.known.insert(key, value.clone());
@@ -467,7 +317,7 @@ impl Solver {
         let fits = |text: &str| {
             positive.iter().all(|matchers| text_matches(matchers, text))
                 && !negative.iter().any(|matchers| text_matches(matchers, text))
-                && in_universe(attribute, text, self.normalization)
+                && universe::contains(attribute, text, self.normalization)
         };
         // What a person would try first; all that there is, where only exact values are allowed.
         if let Some(text) = candidates(attribute, positive).into_iter().find(|text| fits(text)) {
@@ -480,7 +330,8 @@ impl Solver {
             let universe = match self.universes.get(&(attribute.clone(), readable)) {
                 Some(universe) => universe,
                 None => {
-                    let universe = self.universe(attribute, readable);
+                    let universe =
+                        universe::language(&mut self.languages, attribute, self.normalization, readable);
                     self.universes.insert((attribute.clone(), readable), universe);
                     universe
                 }
@@ -524,87 +375,12 @@ impl Solver {
         }
         self.languages.union_list(languages)
     }
-
-    /// All values that an attribute can have, or only those that are easy on the eye.
-    fn universe(&mut self, attribute: &Attribute, readable: bool) -> RegLan {
-        let languages = &mut self.languages;
-        match attribute {
-            Attribute::Path => path_universe(languages, self.normalization, readable),
-            Attribute::Principal => {
-                let part = one_of(languages, READABLE);
-                let part = languages.plus(part);
-                let [ns, sa] = ["/ns/", "/sa/"].map(|text| languages.str(&text.into()));
-                languages.concat_list([part, ns, part, sa, part])
-            }
-            // Split at spaces, so that no value has one.
-            Attribute::Claim(path) if is_split(path) && !readable => {
-                let word = one_of(languages, &visible().collect::<String>());
-                languages.star(word)
-            }
-            _ => {
-                let characters: String = match attribute {
-                    Attribute::Method => TOKEN.to_owned(),
-                    Attribute::Host if readable => format!("{READABLE}:"),
-                    Attribute::Sni => visible().filter(|c| !c.is_ascii_uppercase()).collect(),
-                    _ if readable => format!("{READABLE}/:*"),
-                    Attribute::Host => visible().filter(|c| *c != '/').collect(),
-                    Attribute::Header(_) => return header_universe(languages),
-                    _ => return languages.full(),
-                };
-                let class = one_of(languages, &characters);
-                if *attribute == Attribute::Method { languages.plus(class) } else { languages.star(class) }
-            }
-        }
-    }
 }
 
 enum Outlook {
     Impossible,
     Certain,
     Open,
-}
-
-const READABLE: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
-const TOKEN: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~";
-
-/// Whether every RequestAuthentication splits this claim.
-fn is_split(path: &[Box<str>]) -> bool {
-    matches!(path, [name] if matches!(&**name, "scope" | "permission"))
-}
-
-fn visible() -> impl Iterator<Item = char> {
-    '!'..='~'
-}
-
-/// Header values: visible characters and all beyond ASCII, with blanks only between them.
-fn header_universe(languages: &mut ReManager) -> RegLan {
-    let beyond = languages.char_set(CharSet::range(0x80, 0xd7ff));
-    let word = one_of(languages, &visible().collect::<String>());
-    let word = languages.union(word, beyond);
-    let blank = one_of(languages, " \t");
-    let inside = languages.union(word, blank);
-    let inside = languages.star(inside);
-    let long = languages.concat_list([word, inside, word]);
-    let some = languages.union(word, long);
-    languages.opt(some)
-}
-
-/// Attributes that need not be there. A request always has a method, a path and a peer; a token that
-/// passed has an issuer.
-fn can_be_absent(attribute: &Attribute) -> bool {
-    if let Attribute::Header(name) = attribute {
-        return !ALWAYS_PRESENT.contains(&&**name) && &**name != CERTIFICATE;
-    }
-    !matches!(
-        attribute,
-        Attribute::Method
-            | Attribute::Path
-            | Attribute::Host
-            | Attribute::Sni
-            | Attribute::Issuer
-            | Attribute::Principal
-            | Attribute::DestinationPort
-    )
 }
 
 fn text_matches(matchers: &[Matcher], text: &str) -> bool {
@@ -635,22 +411,6 @@ fn covers(outer: &Matcher, inner: &Matcher) -> bool {
 /// Whether the matchers name all their strings (paths may still have any query).
 fn is_finite(matchers: &[Matcher]) -> bool {
     matchers.iter().all(|matcher| matches!(matcher, Matcher::Text(pattern) if pattern.as_exact().is_some()))
-}
-
-/// Whether a value can arrive at all.
-fn in_universe(attribute: &Attribute, text: &str, normalization: Normalization) -> bool {
-    match attribute {
-        Attribute::Path => normalization.yields(text),
-        Attribute::Method => !text.is_empty() && text.chars().all(|c| TOKEN.contains(c)),
-        Attribute::Host => text.chars().all(|c| ('!'..='~').contains(&c) && c != '/'),
-        // Names arrive in lower case; the empty one is none.
-        Attribute::Sni => text.chars().all(|c| ('!'..='~').contains(&c) && !c.is_ascii_uppercase()),
-        Attribute::Header(_) => {
-            text.trim_matches([' ', '\t']) == text
-                && text.chars().all(|c| c == '\t' || (c >= ' ' && c != '\x7f'))
-        }
-        _ => true,
-    }
 }
 
 fn candidates(attribute: &Attribute, positive: &[Rc<[Matcher]>]) -> Vec<String> {
@@ -722,122 +482,9 @@ fn address(constraint: &Constraint) -> Option<IpAddr> {
     })
 }
 
-/// Characters that can stand in a path that was normalized; all others arrive percent-encoded
-/// (tests/envoy/MEASURED.md).
-const PATH: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/!$%&'()*+,-.:;=@[]_~";
-
-/// Paths as they can arrive at a policy, with an optional query.
-fn path_universe(languages: &mut ReManager, normalization: Normalization, readable: bool) -> RegLan {
-    let slash = languages.char('/'.into());
-    let full = languages.full();
-    let characters = if readable {
-        one_of(languages, &format!("{READABLE}/"))
-    } else if normalization == Normalization::None {
-        let characters: String = visible().filter(|c| !"#?".contains(*c)).collect();
-        one_of(languages, &characters)
-    } else {
-        one_of(languages, PATH)
-    };
-    let body = languages.star(characters);
-    let mut path = languages.concat(slash, body);
-    if normalization != Normalization::None {
-        // No dot segment is left. Any encoding can be: decoding happens once.
-        let end = {
-            let after = languages.concat(slash, full);
-            languages.opt(after)
-        };
-        let mut gone = Vec::new();
-        for dots in ["/.", "/.."] {
-            let dots = languages.str(&dots.into());
-            gone.push(languages.concat_list([full, dots, end]));
-        }
-        if matches!(normalization, Normalization::MergeSlashes | Normalization::DecodeAndMergeSlashes) {
-            // Only the whole path may be `//`.
-            let double = languages.str(&"//".into());
-            let any = languages.all_chars();
-            let some = languages.plus(any);
-            gone.push(languages.concat_list([some, double, full]));
-            gone.push(languages.concat_list([full, double, some]));
-        }
-        let gone = languages.union_list(gone);
-        let kept = languages.complement(gone);
-        path = languages.inter(path, kept);
-    }
-    if readable {
-        return path;
-    }
-    let characters: String = visible().filter(|c| *c != '#').collect();
-    let character = one_of(languages, &characters);
-    let query = languages.star(character);
-    let question = languages.char('?'.into());
-    let query = languages.concat(question, query);
-    let query = languages.opt(query);
-    languages.concat(path, query)
-}
-
 #[cfg(test)]
 mod tests {
-    use aws_smt_strings::smt_strings::SmtString;
-    use proptest::prelude::*;
-
     use super::*;
-
-    const MODES: [Normalization; 4] = [
-        Normalization::None,
-        Normalization::Base,
-        Normalization::MergeSlashes,
-        Normalization::DecodeAndMergeSlashes,
-    ];
-
-    fn attributes() -> [Attribute; 6] {
-        [
-            Attribute::Path,
-            Attribute::Host,
-            Attribute::Sni,
-            Attribute::Method,
-            Attribute::Header("x".into()),
-            Attribute::Subject,
-        ]
-    }
-
-    /// Whether a text is in the automaton for an attribute's values.
-    fn in_language(mode: Normalization, attribute: &Attribute, readable: bool, text: &str) -> bool {
-        let mut solver = Solver::new(mode, true);
-        let universe = solver.universe(attribute, readable);
-        solver.languages.str_in_re(&SmtString::from(text), universe)
-    }
-
-    /// A few cases where nobody asks for more.
-    fn few(cases: u32) -> ProptestConfig {
-        let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-        if std::env::var_os("PROPTEST_CASES").is_some() { config } else { ProptestConfig { cases, ..config } }
-    }
-
-    proptest! {
-        #![proptest_config(few(24))]
-
-        /// What can arrive is said twice, for single texts and as a language.
-        #[test]
-        fn the_universe_is_the_same_as_a_test_and_as_a_language(
-            text in r"/?(a|A|b|/|\.|%|2|e|f|6|1|0|\?|#|\{|\[| |\t|é|~|:|\\){0,8}",
-        ) {
-            for attribute in attributes() {
-                for mode in MODES {
-                    if attribute != Attribute::Path && mode != Normalization::Base {
-                        continue;
-                    }
-                    let can_arrive = in_universe(&attribute, &text, mode);
-                    prop_assert_eq!(
-                        can_arrive,
-                        in_language(mode, &attribute, false, &text),
-                        "{:?} {:?} {:?}", attribute, mode, text
-                    );
-                    // What is easy on the eye can arrive, too.
-                    prop_assert!(can_arrive || !in_language(mode, &attribute, true, &text));
-                }
-            }
-        }
-    }
 
     fn all_of(attribute: &Attribute, patterns: &[Pattern]) -> Formula {
         Formula::all(patterns.iter().map(|pattern| {
@@ -850,13 +497,14 @@ mod tests {
     fn a_solution_can_arrive_and_has_what_was_asked_for() {
         let suffix = |text: &str| Pattern::Suffix(text.into());
         let prefix = |text: &str| Pattern::Prefix(text.into());
-        for attribute in attributes().into_iter().filter(|attribute| *attribute != Attribute::Path) {
+        let header = Attribute::Header("x".into());
+        for attribute in [Attribute::Host, Attribute::Sni, Attribute::Method, header, Attribute::Subject] {
             let formula = all_of(&attribute, &[prefix("ab"), suffix("ba"), suffix("a")]);
             let Solved::Some(solution) = Solver::new(Normalization::Base, true).solve(&formula) else {
                 panic!("{attribute:?} has no solution");
             };
             for text in &solution.texts[&attribute] {
-                assert!(in_universe(&attribute, text, Normalization::Base), "{attribute:?} {text}");
+                assert!(universe::contains(&attribute, text, Normalization::Base), "{attribute:?} {text}");
             }
         }
     }

@@ -3,9 +3,9 @@
 use super::context::Context;
 use super::finding::{Lint, Severity};
 use crate::authorization::chain::RuleRef;
+use crate::authorization::formula::Formula;
 use crate::authorization::judge::rule_formula;
 use crate::authorization::request::{Fact, Request};
-use crate::authorization::solver::Formula;
 use crate::policy::Action;
 
 pub(super) const LINT: Lint = Lint {

@@ -4,9 +4,10 @@ use crate::authorization::attribute::Attribute;
 use crate::authorization::chain::{Chain, Provider};
 use crate::authorization::compile::{CompiledRule, Protocol};
 use crate::authorization::condition::Condition;
+use crate::authorization::formula::Formula;
 use crate::authorization::judge::{Judge, rule_formula};
 use crate::authorization::request::{Fact, Request};
-use crate::authorization::solver::{Formula, Solved};
+use crate::authorization::solver::Solved;
 
 use super::reason::values;
 
