@@ -476,6 +476,15 @@ impl Doubts {
                     text: format!("the proxy does not take AuthorizationPolicy {name}: {reason}"),
                 });
             }
+            if let Some(template) = update::template_inside_segment(policy, &world.profile) {
+                let name = policy.object.key();
+                doubts.policies.push(Assumption {
+                    code: "template-inside-segment",
+                    text: format!(
+                        "`{template}` of AuthorizationPolicy {name} has an operator inside a segment, which Envoy reads in a way of its own"
+                    ),
+                });
+            }
         }
         doubts
     }

@@ -25,6 +25,18 @@ pub fn refused(policy: &AuthorizationPolicy, profile: &Profile) -> Option<String
     })
 }
 
+/// A template of a policy with an operator inside a segment. Istio's webhook refuses it; Envoy reads it
+/// as a regular expression of its own, which is not modelled.
+#[must_use]
+pub fn template_inside_segment<'a>(policy: &'a AuthorizationPolicy, profile: &Profile) -> Option<&'a str> {
+    let is_inside = |path: &&String| {
+        is_template(path)
+            && path.split('/').any(|segment| is_template(segment) && segment != "{*}" && segment != "{**}")
+    };
+    let mut templates = policy.rules.iter().flatten().flat_map(paths).filter(is_inside);
+    templates.next().filter(|_| profile.path_templates).map(String::as_str)
+}
+
 fn paths(rule: &Rule) -> impl Iterator<Item = &String> {
     let fields = rule.to.iter().flatten().filter(|values| values.field == "paths");
     fields.flat_map(|values| values.values.iter().chain(&values.not_values))

@@ -278,6 +278,9 @@ func (r *recorder) write(w loaded, answers []client.Answer, entries map[string]p
 	for i, a := range answers {
 		q, entry := w.Requests[i], entries[a.Key]
 		o := &outcomes[i]
+		if o.Unknown = entry.Shared; o.Unknown {
+			continue
+		}
 		details := entry.Closed
 		if q.HTTP {
 			o.Allowed, details = a.Status == 200, entry.Details

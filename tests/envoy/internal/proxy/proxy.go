@@ -34,21 +34,23 @@ type Envoy struct {
 
 // Entry is one line of the access log, HTTP or TCP.
 type Entry struct {
-	Client    string          `json:"client"` // ADDRESS:PORT of the peer
-	Local     string          `json:"local"`  // ADDRESS:PORT of the listener
-	RemoteIP  string          `json:"remote_ip"`
-	Method    string          `json:"method"`
-	Path      string          `json:"path"`
-	Authority string          `json:"authority"`
-	Code      int             `json:"code"`
-	Details   string          `json:"details"` // RESPONSE_CODE_DETAILS
-	Closed    string          `json:"closed"`  // CONNECTION_TERMINATION_DETAILS
-	Failure   string          `json:"failure"` // of the TLS transport
-	SNI       string          `json:"sni"`
-	Peer      string          `json:"peer"`      // URI SAN
-	HTTPRBAC  json.RawMessage `json:"http_rbac"` // dynamic metadata
-	TCPRBAC   json.RawMessage `json:"tcp_rbac"`
-	JWT       json.RawMessage `json:"jwt"`
+	Client    string `json:"client"` // ADDRESS:PORT of the peer
+	Local     string `json:"local"`  // ADDRESS:PORT of the listener
+	RemoteIP  string `json:"remote_ip"`
+	Method    string `json:"method"`
+	Path      string `json:"path"`
+	Authority string `json:"authority"`
+	Code      int    `json:"code"`
+	Details   string `json:"details"` // RESPONSE_CODE_DETAILS
+	Closed    string `json:"closed"`  // CONNECTION_TERMINATION_DETAILS
+	Failure   string `json:"failure"` // of the TLS transport
+	SNI       string `json:"sni"`
+	Peer      string `json:"peer"` // URI SAN
+	// Shared says that two connections had the same addresses, so that nobody knows whose entry it is.
+	Shared   bool            `json:"-"`
+	HTTPRBAC json.RawMessage `json:"http_rbac"` // dynamic metadata
+	TCPRBAC  json.RawMessage `json:"tcp_rbac"`
+	JWT      json.RawMessage `json:"jwt"`
 }
 
 // AccessLog is the access log configuration that Log reads; it belongs into
@@ -270,7 +272,9 @@ func read(path string) (map[string]Entry, error) {
 			// The last line may be half written.
 			continue
 		}
-		entries[entry.Client+">"+entry.Local] = entry
+		key := entry.Client + ">" + entry.Local
+		entry.Shared = entries[key].Client != ""
+		entries[key] = entry
 	}
 	return entries, lines.Err()
 }

@@ -9,6 +9,7 @@ import (
 
 // Outcome is what Envoy did with a request.
 type Outcome struct {
+	Unknown  bool // nobody knows what became of it: no case
 	Allowed  bool
 	Rule     string // NAMESPACE/NAME/INDEX, or empty
 	RemoteIP string // as Envoy sees it
@@ -19,6 +20,9 @@ func (w *World) Cases(outcomes []Outcome, podIP string) ([]byte, error) {
 	cases := list{}
 	for i, r := range w.Requests {
 		o := outcomes[i]
+		if o.Unknown {
+			continue
+		}
 		c := object{
 			"name": fmt.Sprintf("%s-r%d", w.Name, i), "from": r.From, "to": "target." + Namespace,
 			"port": TCPPort, "protocol": "tcp", "expect": "deny",
