@@ -68,14 +68,17 @@ impl Arguments {
                 if row.kind == CallerKind::Bypass {
                     continue;
                 }
-                let witness = row.witness.as_ref().and_then(Stated::from_witness).unwrap_or_default();
+                let witness = row.access.witness.as_ref().and_then(Stated::from_witness).unwrap_or_default();
                 cases.push(Placed {
                     case: Case {
-                        name: Some(format!("{} to {to} port {} {}", row.caller, row.port, row.protocol)),
+                        name: Some(format!(
+                            "{} to {to} port {} {}",
+                            row.caller, row.access.port, row.access.protocol
+                        )),
                         from: row.caller.clone(),
                         to: to.clone(),
-                        port: Some(row.port),
-                        protocol: Some(row.protocol.to_owned()),
+                        port: Some(row.access.port),
+                        protocol: Some(row.access.protocol.to_owned()),
                         request: witness,
                         expect: None,
                         rule: None,

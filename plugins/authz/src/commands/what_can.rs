@@ -56,7 +56,7 @@ impl Arguments {
                 let mut names: Vec<&str> = answer
                     .targets
                     .iter()
-                    .filter(|row| row.verdict != Verdict::Deny)
+                    .filter(|row| row.access.verdict != Verdict::Deny)
                     .map(|row| row.service.as_deref().unwrap_or(&row.workload))
                     .collect();
                 names.sort_unstable();
@@ -75,29 +75,29 @@ impl Arguments {
         headers.extend(["REQUESTS", "RESTS ON", "BECAUSE"].into_iter().skip(3 - details));
         let mut rows = Rows::new(3, &headers);
         for row in &answer.targets {
-            let denied = row.verdict == Verdict::Deny;
+            let denied = row.access.verdict == Verdict::Deny;
             if !self.all && denied != self.deny {
                 continue;
             }
-            let why = match &row.nearest_miss {
+            let why = match &row.access.nearest_miss {
                 Some(miss) => words::nearest_miss(miss),
-                None => words::because(&row.because),
+                None => words::because(&row.access.because),
             };
             let about = [
                 row.service.as_ref().map_or_else(|| dim("-"), plain),
-                plain(format!("{}/{}", row.port, row.protocol)),
-                words::verdict(row.verdict),
+                plain(format!("{}/{}", row.access.port, row.access.protocol)),
+                words::verdict(row.access.verdict),
                 plain(&row.workload),
             ];
             let how = [
-                if row.requests.is_empty() { dim("-") } else { plain(row.requests.join("; ")) },
-                words::rests_on(&row.rests_on),
+                if row.access.requests.is_empty() { dim("-") } else { plain(row.access.requests.join("; ")) },
+                words::rests_on(&row.access.rests_on),
                 plain(why),
             ];
             rows.row(about.into_iter().chain(how.into_iter().skip(3 - details)));
         }
         rows.show(ui, self.headers.no_headers)?;
-        let verdicts = answer.targets.iter().map(|row| row.verdict);
+        let verdicts = answer.targets.iter().map(|row| row.access.verdict);
         let hidden = !self.deny && !self.all && verdicts.clone().any(|verdict| verdict == Verdict::Deny);
         let rest = format!(
             ": {}, of {} targets and ports{}",

@@ -55,10 +55,9 @@ impl Arguments {
                 let mut callers: Vec<&str> = answer
                     .callers
                     .iter()
-                    .filter(|row| row.verdict != Verdict::Deny && row.kind != CallerKind::Bypass)
+                    .filter(|row| row.access.verdict != Verdict::Deny && row.kind != CallerKind::Bypass)
                     .map(|row| row.caller.as_str())
                     .collect();
-                callers.dedup();
                 callers.sort_unstable();
                 callers.dedup();
                 callers.into_iter().try_for_each(|caller| ui.answer(plain(caller)))?;
@@ -88,17 +87,19 @@ impl Arguments {
         for row in answer.callers.iter().filter(|row| self.is_shown(row)) {
             let mut cells = vec![
                 caller(row, if wide { row.caller.clone() } else { words::short(world, &row.caller) }),
-                plain(format!("{}/{}", row.port, row.protocol)),
-                words::verdict(row.verdict),
+                plain(format!("{}/{}", row.access.port, row.access.protocol)),
+                words::verdict(row.access.verdict),
             ];
             cells.extend(
-                [requests(row), words::rests_on(&row.rests_on), why(row)].into_iter().skip(3 - details),
+                [requests(row), words::rests_on(&row.access.rests_on), why(row)]
+                    .into_iter()
+                    .skip(3 - details),
             );
             if several {
                 cells.insert(1, plain(row.targets.join(",")));
             }
             if wide {
-                cells.push(plain(row.witness.as_ref().map_or(String::new(), words::witness)));
+                cells.push(plain(row.access.witness.as_ref().map_or(String::new(), words::witness)));
                 cells.push(dim(row.workloads.join(",")));
             }
             rows.row(cells);
@@ -111,7 +112,7 @@ impl Arguments {
     }
 
     fn is_shown(&self, row: &Row) -> bool {
-        let denied = row.verdict == Verdict::Deny;
+        let denied = row.access.verdict == Verdict::Deny;
         if self.all {
             true
         } else if self.deny {
@@ -123,7 +124,7 @@ impl Arguments {
 
     fn summary(&self, answer: &WhoCan) -> String {
         let rows = || answer.callers.iter().filter(|row| row.kind != CallerKind::Bypass);
-        let verdicts = rows().map(|row| row.verdict);
+        let verdicts = rows().map(|row| row.access.verdict);
         let all_denied = verdicts.clone().all(|verdict| verdict == Verdict::Deny);
         let hidden = !self.deny && !self.all && verdicts.clone().any(|verdict| verdict == Verdict::Deny);
         let bypass =
@@ -143,9 +144,7 @@ impl Arguments {
 
 /// Ports that every sidecar has open for the kubelet and Prometheus.
 fn is_own_port(row: &Row) -> bool {
-    row.kind == CallerKind::Bypass
-        && OWN_PORTS.iter().any(|(port, _)| *port == row.port)
-        && !row.because.iter().any(|because| because.text.contains("no sidecar"))
+    row.kind == CallerKind::Bypass && OWN_PORTS.iter().any(|(port, _)| *port == row.access.port)
 }
 
 fn caller(row: &Row, name: String) -> Styled {
@@ -158,8 +157,8 @@ fn caller(row: &Row, name: String) -> Styled {
         CallerKind::Anonymous => " (no identity)",
         CallerKind::Unmatched => " (nothing runs as it)",
     };
-    let arrives = if row.kind == CallerKind::Identity && row.arrives != "mtls" {
-        format!(" (arrives as {})", row.arrives)
+    let arrives = if row.kind == CallerKind::Identity && row.access.arrives != "mtls" {
+        format!(" (arrives as {})", row.access.arrives)
     } else {
         String::new()
     };
@@ -167,19 +166,19 @@ fn caller(row: &Row, name: String) -> Styled {
 }
 
 fn requests(row: &Row) -> Styled {
-    match row.requests.len() {
+    match row.access.requests.len() {
         0 => dim("-"),
-        1..=3 => plain(row.requests.join("; ")),
+        1..=3 => plain(row.access.requests.join("; ")),
         more => {
-            let shown = row.requests.get(..3).unwrap_or_default().join("; ");
+            let shown = row.access.requests.get(..3).unwrap_or_default().join("; ");
             plain(format!("{shown}; {} more", more - 3))
         }
     }
 }
 
 fn why(row: &Row) -> Styled {
-    match &row.nearest_miss {
+    match &row.access.nearest_miss {
         Some(miss) => plain(words::nearest_miss(miss)),
-        None => plain(words::because(&row.because)),
+        None => plain(words::because(&row.access.because)),
     }
 }

@@ -151,7 +151,7 @@ impl Judge {
             None => Verdict::Deny,
         };
         if verdict == Verdict::Unknown {
-            doubts.extend(self.asked(chain, request));
+            doubts.extend(asked(chain, request));
             if open.iter().any(|attribute| matches!(attribute, Attribute::Metadata(_))) {
                 doubts.insert(Doubt::Metadata);
             }
@@ -165,15 +165,6 @@ impl Judge {
         Judgement { verdict, witness, decision, open, doubts }
     }
 
-    fn asked(&mut self, chain: &Chain, request: &Request) -> Vec<Doubt> {
-        chain
-            .custom
-            .iter()
-            .filter(|rule| chain.provider(rule) == Provider::Asked && rule.matches(request) != Some(false))
-            .map(|rule| Doubt::Provider(rule.reference()))
-            .collect()
-    }
-
     /// Solves a formula, or remembers.
     pub fn solve(&mut self, formula: &Formula) -> Solved {
         if let Some(solved) = self.solved.get(formula) {
@@ -183,6 +174,14 @@ impl Judge {
         self.solved.insert(formula.clone(), solved.clone());
         solved
     }
+}
+
+/// The CUSTOM providers that may be asked about a request.
+fn asked<'a>(chain: &'a Chain, request: &'a Request) -> impl Iterator<Item = Doubt> + 'a {
+    let asked = |rule: &&CompiledRule| {
+        chain.provider(rule) == Provider::Asked && rule.matches(request) != Some(false)
+    };
+    chain.custom.iter().filter(asked).map(|rule| Doubt::Provider(rule.reference()))
 }
 
 /// One way in which the token of a request can be.

@@ -1,4 +1,4 @@
-//! One caller, one port: the row that who-can, what-can and matrix are made of.
+//! One caller, one port: what the rows of who-can and what-can have in common.
 
 use std::collections::BTreeMap;
 
@@ -19,25 +19,30 @@ use super::reason::{self, Because, NearestMiss, RestsOn};
 use super::requests;
 
 /// What can be sent from one caller to one port.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Access {
-    /// The port.
+    /// The workload's port.
     pub port: u16,
-    /// The kind of chain.
-    pub protocol: Protocol,
+    /// `http` or `tcp`: a port whose protocol is not declared has a row for each.
+    pub protocol: &'static str,
+    /// How the caller arrives: `mtls`, `plaintext`, `tls` or `never`.
+    pub arrives: &'static str,
     /// In one word.
     pub verdict: Verdict,
     /// Which requests get through; empty where none does.
     pub requests: Vec<String>,
-    /// A request that gets through.
-    pub witness: Option<Request>,
+    /// One that gets through.
+    pub witness: Option<Value>,
     /// What that rests on.
+    #[serde(rename = "restsOn")]
     pub rests_on: Vec<RestsOn>,
     /// Why.
     pub because: Vec<Because>,
     /// What came closest, where nothing gets through.
+    #[serde(rename = "nearestMiss", skip_serializing_if = "Option::is_none")]
     pub nearest_miss: Option<NearestMiss>,
-    /// Why the verdict is `unknown`.
+    /// Why the verdict is `unknown`; said once for the whole answer.
+    #[serde(skip)]
     pub doubts: Vec<Assumption>,
 }
 
@@ -72,10 +77,11 @@ pub fn access(
     let (requests, nearest_miss) = details(evaluator, port, &outcome);
     Access {
         port: port.port,
-        protocol: speaks,
+        protocol: speaks.name(),
+        arrives: arrives(way),
         verdict: outcome.verdict,
         requests,
-        witness: outcome.witness,
+        witness: outcome.witness.map(|witness| witness_json(&witness, speaks)),
         rests_on,
         because,
         nearest_miss,

@@ -3,15 +3,12 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::authorization::connection::{Presents, Way};
 use crate::authorization::evaluator::Evaluator;
-use crate::authorization::judge::Verdict;
 use crate::world::Assumption;
 
-use super::access::{self, access, witness_json};
-use super::reason::{Because, NearestMiss, RestsOn};
+use super::access::{self, Access, access};
 use super::target::Caller;
 use super::who_can;
 
@@ -22,26 +19,9 @@ pub struct Row {
     pub service: Option<String>,
     /// The workload, `namespace/name`.
     pub workload: String,
-    /// The workload's port.
-    pub port: u16,
-    /// `http` or `tcp`.
-    pub protocol: &'static str,
-    /// How the caller arrives.
-    pub arrives: &'static str,
-    /// In one word.
-    pub verdict: Verdict,
-    /// Which requests get through.
-    pub requests: Vec<String>,
-    /// One that gets through.
-    pub witness: Option<Value>,
-    /// What that rests on.
-    #[serde(rename = "restsOn")]
-    pub rests_on: Vec<RestsOn>,
-    /// Why.
-    pub because: Vec<Because>,
-    /// What came closest, where nothing gets through.
-    #[serde(rename = "nearestMiss", skip_serializing_if = "Option::is_none")]
-    pub nearest_miss: Option<NearestMiss>,
+    /// What can be sent.
+    #[serde(flatten)]
+    pub access: Access,
 }
 
 /// The answer.
@@ -88,22 +68,15 @@ pub fn what_can(evaluator: &mut Evaluator<'_>, caller: &Caller<'_>, within: Opti
                     rows.push(Row {
                         service: port.service.as_ref().map(|(service, _)| service.clone()),
                         workload: target.key(),
-                        port: found.port,
-                        protocol: found.protocol.name(),
-                        arrives: access::arrives(&way),
-                        verdict: found.verdict,
-                        requests: found.requests,
-                        witness: found.witness.map(|witness| witness_json(&witness, found.protocol)),
-                        rests_on: found.rests_on,
-                        because: found.because,
-                        nearest_miss: found.nearest_miss,
+                        access: found,
                     });
                 }
             }
         }
     }
     rows.sort_by(|a, b| {
-        (a.verdict, &a.workload, a.port, a.protocol).cmp(&(b.verdict, &b.workload, b.port, b.protocol))
+        let (x, y) = (&a.access, &b.access);
+        (x.verdict, &a.workload, x.port, x.protocol).cmp(&(y.verdict, &b.workload, y.port, y.protocol))
     });
     let (name, workloads) = name(evaluator, caller);
     let mut assumptions = who_can::assumptions(world, &numbers);

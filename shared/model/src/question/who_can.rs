@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::authorization::attribute::Attribute;
 use crate::authorization::chain::Provider;
@@ -23,8 +22,8 @@ use crate::pattern::Pattern;
 use crate::workload::Workload;
 use crate::world::{Assumption, World};
 
-use super::access::{self, Access, access, witness_json};
-use super::reason::{Because, NearestMiss, RestsOn};
+use super::access::{self, Access, access};
+use super::reason::{Because, RestsOn};
 use super::target::Target;
 
 /// What kind of caller a row is about.
@@ -54,26 +53,9 @@ pub struct Row {
     pub workloads: Vec<String>,
     /// The target's workloads that the row is about.
     pub targets: Vec<String>,
-    /// The workload's port.
-    pub port: u16,
-    /// `http` or `tcp`: a port whose protocol is not declared has a row for each.
-    pub protocol: &'static str,
-    /// How the caller arrives: `mtls`, `plaintext`, `tls` or `never`.
-    pub arrives: &'static str,
-    /// In one word.
-    pub verdict: Verdict,
-    /// Which requests get through.
-    pub requests: Vec<String>,
-    /// One that gets through.
-    pub witness: Option<Value>,
-    /// What that rests on.
-    #[serde(rename = "restsOn")]
-    pub rests_on: Vec<RestsOn>,
-    /// Why.
-    pub because: Vec<Because>,
-    /// What came closest, where nothing gets through.
-    #[serde(rename = "nearestMiss", skip_serializing_if = "Option::is_none")]
-    pub nearest_miss: Option<NearestMiss>,
+    /// What can be sent.
+    #[serde(flatten)]
+    pub access: Access,
 }
 
 /// The target as in the answer.
@@ -139,13 +121,14 @@ pub fn who_can(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> WhoCan {
     }
     rows.sort_by(|a, b| {
         let bypass = |row: &Row| row.kind == CallerKind::Bypass;
-        (bypass(a), a.verdict, a.port, a.kind, &a.caller, a.protocol, &a.targets).cmp(&(
+        let (x, y) = (&a.access, &b.access);
+        (bypass(a), x.verdict, x.port, a.kind, &a.caller, x.protocol, &a.targets).cmp(&(
             bypass(b),
-            b.verdict,
-            b.port,
+            y.verdict,
+            y.port,
             b.kind,
             &b.caller,
-            b.protocol,
+            y.protocol,
             &b.targets,
         ))
     });
@@ -183,15 +166,7 @@ fn row(group: &Group, targets: &[String], found: Access) -> Row {
         kind: group.kind,
         workloads: group.workloads.clone(),
         targets: targets.to_vec(),
-        port: found.port,
-        protocol: found.protocol.name(),
-        arrives: access::arrives(&group.way),
-        verdict: found.verdict,
-        requests: found.requests,
-        witness: found.witness.map(|witness| witness_json(&witness, found.protocol)),
-        rests_on: found.rests_on,
-        because: found.because,
-        nearest_miss: found.nearest_miss,
+        access: found,
     }
 }
 
@@ -201,15 +176,18 @@ fn bypass_row(world: &World, targets: &[String], port: u16, reason: String) -> R
         kind: CallerKind::Bypass,
         workloads: without_sidecar(world),
         targets: targets.to_vec(),
-        port,
-        protocol: Protocol::Tcp.name(),
-        arrives: "plaintext",
-        verdict: Verdict::Allow,
-        requests: vec![format!("* :{port}")],
-        witness: None,
-        rests_on: vec![RestsOn::Plaintext],
-        because: vec![Because::words(format!("no policy is asked on this port: {reason}"))],
-        nearest_miss: None,
+        access: Access {
+            port,
+            protocol: Protocol::Tcp.name(),
+            arrives: "plaintext",
+            verdict: Verdict::Allow,
+            requests: vec![format!("* :{port}")],
+            witness: None,
+            rests_on: vec![RestsOn::Plaintext],
+            because: vec![Because::words(format!("no policy is asked on this port: {reason}"))],
+            nearest_miss: None,
+            doubts: Vec::new(),
+        },
     }
 }
 

@@ -118,7 +118,7 @@ fn pods_of_one_maker_are_told_apart_where_a_policy_does() {
     let scope = Scope { namespace: "shop", anywhere: false };
     let target = find(&world, "db", scope).expect("a Service");
     let answer = who_can(&mut Evaluator::new(&world), &target);
-    let denied = answer.callers.iter().filter(|row| row.verdict == Deny);
+    let denied = answer.callers.iter().filter(|row| row.access.verdict == Deny);
     assert!(denied.clone().count() > 0);
     assert!(denied.into_iter().all(|row| row.targets == ["db-1"]));
 }
