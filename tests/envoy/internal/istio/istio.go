@@ -112,8 +112,15 @@ func Build(manifests []byte, workload Workload, ports []uint32) (*Config, error)
 		Metadata:        &model.NodeMetadata{Namespace: workload.Namespace, Labels: workload.Labels},
 	}
 
-	// The order of listener_builder.go: authentication, then authorization.
+	// The order of listener_builder.go: CUSTOM authorization, authentication, then all other authorization.
 	var http, tcp []proto.Message
+	custom := authzplugin.NewBuilder(authzplugin.Custom, push, proxy, false)
+	for _, f := range custom.BuildHTTP(networking.ListenerClassSidecarInbound) {
+		http = append(http, f)
+	}
+	for _, f := range custom.BuildTCP() {
+		tcp = append(tcp, f)
+	}
 	for _, f := range authnplugin.NewBuilder(push, proxy).BuildHTTP(networking.ListenerClassSidecarInbound) {
 		http = append(http, f)
 	}

@@ -107,8 +107,8 @@ func Binary() (string, error) {
 
 // Start writes the configuration into dir and waits until every listener is
 // either up or refused. A listener is the JSON of envoy.config.listener.v3.Listener
-// without its "@type".
-func Start(dir string, listeners []json.RawMessage) (*Envoy, error) {
+// without its "@type"; a cluster, that of envoy.config.cluster.v3.Cluster.
+func Start(dir string, listeners []json.RawMessage, clusters ...json.RawMessage) (*Envoy, error) {
 	binary, err := Binary()
 	if err != nil {
 		return nil, err
@@ -128,8 +128,9 @@ func Start(dir string, listeners []json.RawMessage) (*Envoy, error) {
 	}
 	admin := filepath.Join(dir, "admin.sock")
 	bootstrap, err := json.Marshal(map[string]any{
-		"node":  map[string]any{"id": "test", "cluster": "test"},
-		"admin": map[string]any{"address": map[string]any{"pipe": map[string]any{"path": admin}}},
+		"node":             map[string]any{"id": "test", "cluster": "test"},
+		"admin":            map[string]any{"address": map[string]any{"pipe": map[string]any{"path": admin}}},
+		"static_resources": map[string]any{"clusters": clusters},
 		"dynamic_resources": map[string]any{"lds_config": map[string]any{
 			"path_config_source":   map[string]any{"path": filepath.Join(dir, "lds.json")},
 			"resource_api_version": "V3",
