@@ -3,6 +3,7 @@
 //! A [`World`](world::World) is a snapshot of objects, each with its origin. Everything else in this
 //! crate reads a World and answers a question about it.
 
+pub mod access_log;
 pub mod authorization;
 pub mod destination_rule;
 pub mod envoy_filter;

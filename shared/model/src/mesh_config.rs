@@ -53,6 +53,8 @@ pub struct MeshConfig {
     pub auto_mtls: bool,
     /// `extensionProviders` that are external authorizers, by name.
     pub providers: Vec<(String, ProviderKind)>,
+    /// Formats of access logs: `accessLogFormat`, and those of `extensionProviders` that write files.
+    pub access_log_formats: Vec<Value>,
     /// `discoverySelectors`: namespaces that istiod reads; all where empty.
     pub discovery_selectors: Vec<Value>,
     /// `outboundTrafficPolicy`.
@@ -73,6 +75,7 @@ impl Default for MeshConfig {
             normalization: Normalization::Base,
             auto_mtls: true,
             providers: Vec::new(),
+            access_log_formats: Vec::new(),
             discovery_selectors: Vec::new(),
             outbound: Outbound::AllowAny,
             default_service_export_to: Vec::new(),
@@ -118,6 +121,14 @@ impl MeshConfig {
                 .unwrap_or_default(),
             auto_mtls: mesh.get("enableAutoMtls").and_then(Value::as_bool).unwrap_or(true),
             providers,
+            access_log_formats: list(mesh.get("extensionProviders"))
+                .iter()
+                .filter_map(|provider| provider.pointer("/envoyFileAccessLog/logFormat"))
+                .filter_map(|format| format.get("text").or_else(|| format.get("labels")))
+                .chain(mesh.get("accessLogFormat"))
+                .filter(|format| format.as_str() != Some(""))
+                .cloned()
+                .collect(),
             discovery_selectors: list(mesh.get("discoverySelectors")).to_vec(),
             outbound: Outbound::read(mesh.get("outboundTrafficPolicy")).unwrap_or_default(),
             default_service_export_to: strings(mesh.get("defaultServiceExportTo")),

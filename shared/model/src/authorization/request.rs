@@ -41,6 +41,17 @@ impl<T> Fact<T> {
     }
 }
 
+impl Fact<&str> {
+    /// The same with a value of its own.
+    pub(crate) fn owned(self) -> Fact<String> {
+        match self {
+            Self::Unknown => Fact::Unknown,
+            Self::Absent => Fact::Absent,
+            Self::Known(value) => Fact::Known(value.to_owned()),
+        }
+    }
+}
+
 /// A JSON Web Token that a request carries in a place where the proxy looks for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Token {

@@ -6,7 +6,7 @@ use crate::labels::Selector;
 use crate::mesh_config::ProviderKind;
 use crate::object::Object;
 use crate::policy::{AuthorizationPolicy, TargetRef};
-use crate::request_authentication::JwtRule;
+use crate::request_authentication::{JwtRule, RequestAuthentication};
 use crate::workload::Workload;
 use crate::world::World;
 
@@ -80,21 +80,24 @@ fn unselected(selector: &Selector, workload: &Workload) -> Option<String> {
     })
 }
 
+/// The RequestAuthentications that are in force for a workload: of the root namespace and of its own.
+pub fn authentications<'a>(
+    world: &'a World,
+    workload: &'a Workload,
+) -> impl Iterator<Item = &'a RequestAuthentication> {
+    let root = &world.mesh.root_namespace;
+    world.request_authentications.iter().filter(move |policy| {
+        let namespace = &policy.object.namespace;
+        (namespace == root || *namespace == workload.namespace)
+            && why_not_attached(world, &policy.object, &policy.target_refs, &policy.selector, workload)
+                .is_none()
+    })
+}
+
 /// The tokens that a workload's proxy accepts: of all RequestAuthentications that select it.
 #[must_use]
 pub fn tokens(world: &World, workload: &Workload) -> Vec<JwtRule> {
-    let root = &world.mesh.root_namespace;
-    world
-        .request_authentications
-        .iter()
-        .filter(|policy| {
-            let namespace = &policy.object.namespace;
-            (namespace == root || *namespace == workload.namespace)
-                && why_not_attached(world, &policy.object, &policy.target_refs, &policy.selector, workload)
-                    .is_none()
-        })
-        .flat_map(|policy| policy.rules.iter().cloned())
-        .collect()
+    authentications(world, workload).flat_map(|policy| policy.rules.iter().cloned()).collect()
 }
 
 /// The filters of a workload for one kind of chain.

@@ -45,7 +45,18 @@ impl From<Error> for Failure {
 impl Server {
     /// Sends one request and reads the whole answer.
     pub(crate) async fn send(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Failure> {
-        let exchange = self.exchange(request);
+        let mut bytes = Vec::new();
+        self.stream(request, &mut |piece| bytes.extend_from_slice(piece)).await?;
+        Ok(bytes)
+    }
+
+    /// Sends one request and gives the answer away piece by piece.
+    pub(crate) async fn stream(
+        &self,
+        request: Request<Vec<u8>>,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Failure> {
+        let exchange = self.exchange(request, take);
         match self.timeout {
             None => exchange.await,
             Some(after) => tokio::time::timeout(after, exchange)
@@ -62,19 +73,21 @@ impl Server {
         self.send(request).await
     }
 
-    async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Vec<u8>, Failure> {
+    async fn exchange(&self, request: Request<Vec<u8>>, take: &mut dyn FnMut(&[u8])) -> Result<(), Failure> {
         let response =
             self.client.send(request.map(Body::from)).await.map_err(|error| self.unreachable(&error))?;
         let code = response.status();
         let mut body = response.into_body();
-        let mut bytes = Vec::new();
+        let mut refused = Vec::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.unreachable(&error))?;
-            if let Some(data) = frame.data_ref() {
-                bytes.extend_from_slice(data);
+            match frame.data_ref() {
+                Some(data) if code.is_success() => take(data),
+                Some(data) => refused.extend_from_slice(data),
+                None => {}
             }
         }
-        if code.is_success() { Ok(bytes) } else { Err(refusal(code.as_u16(), &bytes)) }
+        if code.is_success() { Ok(()) } else { Err(refusal(code.as_u16(), &refused)) }
     }
 
     fn unreachable(&self, error: &kube::Error) -> Error {
