@@ -20,6 +20,7 @@ pub mod pattern;
 pub mod peer_authentication;
 pub mod policy;
 pub mod protocol;
+pub mod proxy;
 pub mod question;
 pub mod request_authentication;
 pub mod service;

@@ -41,6 +41,8 @@ impl Outbound {
 pub struct MeshConfig {
     /// Whether it was in the input; else all fields are Istio's defaults.
     pub is_known: bool,
+    /// The revision of istiod that it is of, where it was in the input.
+    pub revision: Option<String>,
     /// `trustDomain` and `trustDomainAliases`.
     pub trust_domains: TrustDomains,
     /// Trust domains of `caCertificates`, which handshakes accept too.
@@ -69,6 +71,7 @@ impl Default for MeshConfig {
     fn default() -> Self {
         Self {
             is_known: false,
+            revision: None,
             trust_domains: TrustDomains::default(),
             ca_trust_domains: Vec::new(),
             root_namespace: "istio-system".to_owned(),
@@ -105,6 +108,7 @@ impl MeshConfig {
             .collect();
         Self {
             is_known: true,
+            revision: None,
             trust_domains: TrustDomains::new(
                 text("trustDomain").unwrap_or("cluster.local"),
                 strings(mesh.get("trustDomainAliases")),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::destination_rule::DestinationRule;
 use crate::gateway::Gateway;
 use crate::host;
+use crate::injection::DEFAULT_REVISION;
 use crate::labels::{Labels, labels, selector_matches};
 use crate::mesh_config::MeshConfig;
 use crate::object::{Kind, Object};
@@ -359,6 +360,8 @@ fn mesh_config(objects: &[Arc<Object>]) -> MeshConfig {
     let text = map.get("/data/mesh").and_then(Value::as_str).unwrap_or_default();
     let mesh: Value = serde_saphyr::from_str(text).unwrap_or(Value::Null);
     let mut config = MeshConfig::read(&mesh);
+    let revision = map.name.strip_prefix("istio-").unwrap_or(DEFAULT_REVISION);
+    config.revision = Some(revision.to_owned());
     if mesh.get("rootNamespace").is_none() {
         config.root_namespace.clone_from(&map.namespace);
     }

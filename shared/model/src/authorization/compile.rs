@@ -142,7 +142,8 @@ impl Compiler<'_> {
             let pointer = format!("/spec/rules/{index}");
             return (None, Fate::Dropped(Unusable { pointer, reason: "the rule is null".to_owned() }));
         };
-        let mut rule_compiler = RuleCompiler { compiler: self, policy, widened: Vec::new() };
+        let sources = rule.from.len().max(1);
+        let mut rule_compiler = RuleCompiler { compiler: self, policy, sources, widened: Vec::new() };
         match rule_compiler.compile(rule) {
             Err(Dropped(unusable)) => (None, Fate::Dropped(unusable)),
             Ok((from, to)) => {
@@ -165,6 +166,8 @@ impl Compiler<'_> {
 struct RuleCompiler<'a> {
     compiler: &'a Compiler<'a>,
     policy: &'a AuthorizationPolicy,
+    /// How many sources the rule has, at least one.
+    sources: usize,
     widened: Vec<Unusable>,
 }
 
@@ -250,11 +253,17 @@ impl RuleCompiler<'_> {
             return Err(format!("`{field}` exists for HTTP only"));
         }
         match field {
-            "principals" | "source.principal" => Ok(trust_domains
-                .expand_principal(value)
-                .iter()
-                .map(|value| Matcher::Text(Pattern::principal(value, profile)))
-                .collect()),
+            "principals" | "source.principal" => {
+                // What all sources share is expanded once for each of them, so that what a suffix left of
+                // the mesh's domains is expanded again (`copy` and `MigrateTrustDomain` in model.go).
+                let times = if field == "principals" { 1 } else { self.sources.min(2) };
+                let expand = |values: Vec<String>| -> Vec<String> {
+                    values.iter().flat_map(|value| trust_domains.expand_principal(value)).collect()
+                };
+                let values = (0..times).fold(vec![value.to_owned()], |values, _| expand(values));
+                let text = |value: &String| Matcher::Text(Pattern::principal(value, profile));
+                Ok(values.iter().map(text).collect())
+            }
             "namespaces" | "source.namespace" => one(Matcher::Text(Pattern::namespace(value, profile))),
             "serviceAccounts" | "source.serviceAccount" => {
                 let namespace = &self.policy.object.namespace;

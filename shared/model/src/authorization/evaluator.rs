@@ -263,32 +263,33 @@ impl<'w> Evaluator<'w> {
         speaks: Protocol,
         request: &Request,
     ) -> Outcome {
-        let world = self.world;
+        let outcome = self.undoubted(number, port, way, speaks, request);
+        match &outcome.cause {
+            Cause::Bypass(_) => outcome,
+            _ => self.doubtful(number, outcome),
+        }
+    }
+
+    /// The same as a proxy decides that has the policies as they were read, whatever else may be known of
+    /// it: an EnvoyFilter, an update that it refused.
+    pub(crate) fn undoubted(
+        &mut self,
+        number: usize,
+        port: &InboundPort,
+        way: &Way,
+        speaks: Protocol,
+        request: &Request,
+    ) -> Outcome {
         let (protocol, principal) = match self.arrive(number, port, way, speaks) {
             None => return Outcome::refused(Refusal::ByCaller),
             Some(Ok(found)) => found,
             Some(Err(Cause::Bypass(reason))) => {
                 return Outcome { cause: Cause::Bypass(reason), ..Outcome::open_door() };
             }
-            Some(Err(cause)) => {
-                let outcome = Outcome { cause, ..Outcome::refused(Refusal::ByCaller) };
-                return self.doubtful(number, outcome);
-            }
+            Some(Err(cause)) => return Outcome { cause, ..Outcome::refused(Refusal::ByCaller) },
         };
         let is_open = *request == Request::anything();
-        let mut request = request.clone();
-        request.principal = Fact::or_absent(principal.clone());
-        request.destination_port = port.port;
-        // On TCP the proxy reads the server name of TLS that it passes through, which anybody can open.
-        let plaintext = principal.is_none() && protocol == Protocol::Http;
-        if plaintext && port.gateway.is_none() && request.sni == Fact::Unknown {
-            request.sni = Fact::Absent;
-        }
-        if let Some([ip]) = world.workloads.get(number).map(|workload| workload.pod_ips.as_slice())
-            && request.destination_ip == Fact::Unknown
-        {
-            request.destination_ip = Fact::Known(*ip);
-        }
+        let request = self.arrived(number, port, protocol, principal.as_deref(), request);
         let chain = self.chain(number, protocol);
         let judgement = if is_open {
             let key = self.key(number, port, protocol, principal.as_deref());
@@ -306,8 +307,32 @@ impl<'w> Evaluator<'w> {
         let Judgement { verdict, witness, decision, open, doubts } = judgement;
         let doubts = doubts.iter().map(|doubt| self.assumption(doubt)).collect();
         let witness = witness.map(|witness| Request { principal: request.principal.clone(), ..witness });
-        let cause = Cause::Policies(chain, decision);
-        self.doubtful(number, Outcome { verdict, cause, principal, witness, open, doubts })
+        Outcome { verdict, cause: Cause::Policies(chain, decision), principal, witness, open, doubts }
+    }
+
+    /// A request with what its connection says of it.
+    pub(crate) fn arrived(
+        &self,
+        number: usize,
+        port: &InboundPort,
+        protocol: Protocol,
+        principal: Option<&str>,
+        request: &Request,
+    ) -> Request {
+        let mut request = request.clone();
+        request.principal = Fact::or_absent(principal.map(str::to_owned));
+        request.destination_port = port.port;
+        // On TCP the proxy reads the server name of TLS that it passes through, which anybody can open.
+        let plaintext = principal.is_none() && protocol == Protocol::Http;
+        if plaintext && port.gateway.is_none() && request.sni == Fact::Unknown {
+            request.sni = Fact::Absent;
+        }
+        if let Some([ip]) = self.world.workloads.get(number).map(|workload| workload.pod_ips.as_slice())
+            && request.destination_ip == Fact::Unknown
+        {
+            request.destination_ip = Fact::Known(*ip);
+        }
+        request
     }
 
     /// The chain that a connection takes and its identity there, or why it takes none; `None` for a

@@ -47,6 +47,20 @@ fn a_pattern_that_covers_a_domain_is_kept() {
     assert!(lets("principals", "*-td/ns/a/sa/b", "old-td/ns/a/sa/b"));
 }
 
+/// Seen in what Istio's builder gives (tests/envoy/record 102).
+#[test]
+fn what_several_sources_share_is_expanded_again() {
+    let lets = |sources: &str| {
+        let mesh =
+            Mesh::new().config("trustDomain: new-td").config("trustDomainAliases: [old-td]").allow(&format!(
+                "{{from: [{sources}], when: [{{key: source.principal, values: ['*w-td/ns/a/sa/b*']}}]}}"
+            ));
+        mesh.any_http("new-td/ns/a/sa/bc") == Allow
+    };
+    assert!(!lets("{source: {principals: ['*']}}"));
+    assert!(lets("{source: {principals: ['*']}}, {source: {namespaces: [a]}}"));
+}
+
 #[test]
 fn an_unknown_trust_domain_is_taken_as_written() {
     assert!(lets("principals", "partner/ns/a/sa/b", "partner/ns/a/sa/b"));

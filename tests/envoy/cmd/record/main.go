@@ -3,7 +3,8 @@
 //
 //	record SEED COUNT OUTDIR
 //
-// OUTDIR/wN/{manifests,cases}.yaml; Worlds whose configuration Envoy does not
+// OUTDIR/wN/{manifests,cases}.yaml, and listeners.json, which is what Envoy
+// then dumps of its configuration; Worlds whose configuration Envoy does not
 // take are in OUTDIR/refused/wN with the reason.
 package main
 
@@ -205,7 +206,11 @@ func (r *recorder) ask(worlds []loaded) error {
 		if answers[i] == nil {
 			continue
 		}
-		if err := r.write(w, answers[i], entries); err != nil {
+		listeners, err := envoy.Listeners(w.Name + "-")
+		if err != nil {
+			return err
+		}
+		if err := r.write(w, answers[i], entries, listeners); err != nil {
 			return fmt.Errorf("%s: %w", w.Name, err)
 		}
 	}
@@ -273,7 +278,7 @@ func (r *recorder) call(q world.Request, address string) (client.Answer, error) 
 // matched is the policy id in Envoy's details.
 var matched = regexp.MustCompile(`ns\[(.*)\]-policy\[(.*)\]-rule\[(\d+)\]`)
 
-func (r *recorder) write(w loaded, answers []client.Answer, entries map[string]proxy.Entry) error {
+func (r *recorder) write(w loaded, answers []client.Answer, entries map[string]proxy.Entry, listeners []byte) error {
 	outcomes := make([]world.Outcome, len(answers))
 	for i, a := range answers {
 		q, entry := w.Requests[i], entries[a.Key]
@@ -322,7 +327,7 @@ func (r *recorder) write(w loaded, answers []client.Answer, entries map[string]p
 		return err
 	}
 	r.worlds++
-	return r.files(filepath.Join(r.out, w.Name), w, map[string][]byte{"cases.yaml": cases})
+	return r.files(filepath.Join(r.out, w.Name), w, map[string][]byte{"cases.yaml": cases, "listeners.json": listeners})
 }
 
 func (r *recorder) refuse(w loaded, why string) error {

@@ -69,10 +69,16 @@ func Listeners(dir, name, address string, httpPort, tcpPort uint32, c *istio.Con
 		if !c.Strict[l.port] {
 			chains = append(chains, object{"name": "plaintext", "filters": l.filters,
 				"filter_chain_match": object{"transport_protocol": "raw_buffer"}})
+			if l.port == tcpPort {
+				// TLS of others is passed on as it is.
+				chains = append(chains, object{"name": "tls", "filters": l.filters,
+					"filter_chain_match": object{"transport_protocol": "tls"}})
+			}
 		}
 		text, err := json.Marshal(object{
 			"name":              fmt.Sprintf("%s-%d", name, l.port),
 			"address":           object{"socket_address": object{"address": address, "port_value": l.port}},
+			"traffic_direction": "INBOUND",
 			"enable_reuse_port": false, // another run on this port must fail, not share
 			"access_log":        l.log,
 			"listener_filters": list{object{"name": "tls_inspector", "typed_config": object{

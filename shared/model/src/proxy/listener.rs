@@ -1,0 +1,145 @@
+//! Which filter chain of a listener takes a connection.
+//!
+//! Envoy goes from one criterion to the next, each time to the chains that name the connection's value,
+//! else to those that name none, and never back (`filter_chain_manager_impl.cc`). Istio's inbound chains
+//! name the port, whether there is TLS, and its protocols (`filterchain_options.go`).
+
+use serde_json::Value;
+
+use crate::authorization::compile::Protocol;
+use crate::authorization::connection::Presents;
+use crate::mesh_config::list;
+
+/// A connection as the listener's inspectors see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Connection {
+    /// The workload's port.
+    pub(super) port: u16,
+    tls: bool,
+    protocols: &'static [&'static str],
+}
+
+impl Connection {
+    /// The connection of a client; `None` where none leaves it.
+    pub(super) fn new(port: u16, presents: &Presents, speaks: Protocol) -> Option<Self> {
+        let (tls, protocols): (bool, &[&str]) = match (presents, speaks) {
+            (Presents::Nothing, _) => return None,
+            // As `istio.alpn` writes them, and as istiod sets them on clusters.
+            (Presents::Identity(_), Protocol::Http) => (true, &["istio-http/1.1", "istio", "http/1.1"]),
+            (Presents::Identity(_), Protocol::Tcp) => (true, &["istio-peer-exchange", "istio"]),
+            (Presents::ForeignTls, _) => (true, &[]),
+            (Presents::Plaintext, Protocol::Http) => (false, &["http/1.1"]),
+            (Presents::Plaintext, Protocol::Tcp) => (false, &[]),
+        };
+        Some(Self { port, tls, protocols })
+    }
+}
+
+/// The chain that takes a connection; `None` where the listener closes it.
+///
+/// # Errors
+/// A criterion of the chains that cannot be told of the connection.
+pub(super) fn chain(listener: &Value, connection: Connection) -> Result<Option<&Value>, String> {
+    let all: Vec<&Value> = list(listener.get("filter_chains")).iter().collect();
+    let text = |chain: &Value, field: &str| {
+        chain.pointer(&format!("/filter_chain_match/{field}")).and_then(Value::as_str).map(str::to_owned)
+    };
+    let port = |chain: &Value| chain.pointer("/filter_chain_match/destination_port").and_then(Value::as_u64);
+    let of_port = narrowed(all, port, &u64::from(connection.port));
+    for chain in &of_port {
+        if let Some(criterion) = unknown_criterion(chain) {
+            return Err(format!("a filter chain for `{criterion}`"));
+        }
+    }
+    let transport = if connection.tls { "tls" } else { "raw_buffer" };
+    let of_transport = narrowed(of_port, |chain| text(chain, "transport_protocol"), &transport.to_owned());
+    let protocols = |chain: &Value| -> Vec<String> {
+        crate::mesh_config::strings(chain.pointer("/filter_chain_match/application_protocols"))
+    };
+    let wanted = connection.protocols.iter().find_map(|protocol| {
+        of_transport.iter().find(|chain| protocols(chain).iter().any(|known| known == protocol))
+    });
+    let found = wanted.or_else(|| of_transport.iter().find(|chain| protocols(chain).is_empty()));
+    Ok(match found {
+        Some(chain) => Some(*chain),
+        None => listener.get("default_filter_chain"),
+    })
+}
+
+/// The chains that name this value, else those that name none.
+fn narrowed<'a, T: PartialEq>(
+    chains: Vec<&'a Value>,
+    named: impl Fn(&Value) -> Option<T>,
+    value: &T,
+) -> Vec<&'a Value> {
+    let exact = |chain: &&Value| named(chain).as_ref() == Some(value);
+    let open = |chain: &&Value| named(chain).is_none();
+    if chains.iter().any(exact) {
+        chains.into_iter().filter(exact).collect()
+    } else {
+        chains.into_iter().filter(open).collect()
+    }
+}
+
+/// A criterion beyond port, transport and protocols.
+fn unknown_criterion(chain: &Value) -> Option<&str> {
+    let known = ["destination_port", "transport_protocol", "application_protocols"];
+    let fields = chain.get("filter_chain_match").and_then(Value::as_object);
+    fields.into_iter().flatten().map(|(field, _)| field.as_str()).find(|field| !known.contains(field))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A workload with a declared HTTP port 8080 and everything else passed through, mode PERMISSIVE.
+    fn listener() -> Value {
+        let chain = |name: &str, port: Option<u16>, transport: &str, protocols: &[&str]| {
+            json!({"name": name, "filter_chain_match": {
+                "destination_port": port, "transport_protocol": transport, "application_protocols": protocols,
+            }})
+        };
+        let http = ["istio-http/1.0", "istio-http/1.1", "istio-h2"];
+        json!({"filter_chains": [
+            {"name": "blackhole", "filter_chain_match": {"destination_port": 15006}},
+            chain("any-mtls-http", None, "tls", &http),
+            chain("any-http", None, "raw_buffer", &["http/1.1", "h2c"]),
+            chain("any-mtls", None, "tls", &["istio-peer-exchange", "istio"]),
+            chain("any-plain", None, "raw_buffer", &[]),
+            chain("any-tls", None, "tls", &[]),
+            chain("8080-mtls", Some(8080), "tls", &["istio", "istio-peer-exchange", "istio-http/1.1"]),
+            chain("8080-plain", Some(8080), "raw_buffer", &[]),
+        ]})
+    }
+
+    #[test]
+    fn connections_go_where_envoy_puts_them() {
+        let identity = Presents::Identity("td/ns/a/sa/b".to_owned());
+        let listener = listener();
+        for (port, presents, speaks, expected) in [
+            (8080, &identity, Protocol::Http, Some("8080-mtls")),
+            (8080, &Presents::Plaintext, Protocol::Http, Some("8080-plain")),
+            (8080, &Presents::ForeignTls, Protocol::Http, None),
+            (9090, &identity, Protocol::Http, Some("any-mtls-http")),
+            (9090, &identity, Protocol::Tcp, Some("any-mtls")),
+            (9090, &Presents::Plaintext, Protocol::Http, Some("any-http")),
+            (9090, &Presents::Plaintext, Protocol::Tcp, Some("any-plain")),
+            (9090, &Presents::ForeignTls, Protocol::Tcp, Some("any-tls")),
+            (15006, &Presents::Plaintext, Protocol::Tcp, Some("blackhole")),
+        ] {
+            let connection = Connection::new(port, presents, speaks).unwrap();
+            let found = chain(&listener, connection).unwrap().map(|chain| chain["name"].as_str().unwrap());
+            assert_eq!(found, expected, "{port} {presents:?} {speaks:?}");
+        }
+        assert!(Connection::new(1, &Presents::Nothing, Protocol::Tcp).is_none());
+    }
+
+    #[test]
+    fn a_criterion_that_cannot_be_told_is_not_guessed() {
+        let listener = json!({"filter_chains": [{"filter_chain_match": {"server_names": ["a"]}}]});
+        let connection = Connection::new(1, &Presents::Plaintext, Protocol::Tcp).unwrap();
+        assert_eq!(chain(&listener, connection), Err("a filter chain for `server_names`".to_owned()));
+    }
+}
