@@ -1,4 +1,4 @@
-//! docs/authz.md and docs/rbac/authz.yaml name all that there is.
+//! docs/authz.md and docs/rbac name all that there is.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -50,6 +50,24 @@ fn each_assumption_is_explained() {
     let page = page("docs/authz.md");
     let missing: Vec<&String> =
         codes.iter().filter(|code| !page.contains(&format!("| `{code}` |"))).collect();
+    assert!(missing.is_empty(), "docs/authz.md does not explain {missing:?}");
+}
+
+#[test]
+fn logs_need_one_right_of_their_own() {
+    let role: serde_json::Value = serde_yaml::from_str(&page("docs/rbac/authz-logs.yaml")).unwrap();
+    let rule = serde_json::json!({"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]});
+    assert_eq!(role["rules"], serde_json::json!([rule]));
+}
+
+#[test]
+fn each_cause_of_a_denial_is_explained() {
+    let source = page("shared/model/src/access_log/cause.rs");
+    let (_, of_code) = source.split_once("pub fn code(").unwrap();
+    let codes: Vec<&str> = of_code.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(codes.contains(&"no-rule") && codes.contains(&"dry-run"), "{codes:?}");
+    let page = page("docs/authz.md");
+    let missing: Vec<&&str> = codes.iter().filter(|code| !page.contains(&format!("| `{code}` |"))).collect();
     assert!(missing.is_empty(), "docs/authz.md does not explain {missing:?}");
 }
 

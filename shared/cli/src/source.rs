@@ -108,6 +108,19 @@ impl SourceArgs {
         }
     }
 
+    /// The cluster that is read, if one is: what else of it a command may need.
+    #[must_use]
+    pub fn connection(&self) -> Option<Connection> {
+        let reads_manifests = !self.filename.is_empty() || self.kustomize.is_some();
+        (self.what_if || !reads_manifests).then(|| self.connect.connection())
+    }
+
+    /// Whether standard input is one of the manifests.
+    #[must_use]
+    pub fn reads_stdin(&self) -> bool {
+        self.filename.iter().any(|name| name == "-")
+    }
+
     /// What the flags ask for.
     fn request(&self) -> Result<Request, Failure> {
         let connection = self.connect.connection();

@@ -2,6 +2,7 @@
 
 mod can;
 mod explain;
+mod explain_log;
 mod lint;
 mod matrix;
 mod record;
@@ -36,6 +37,7 @@ pub(crate) enum Command {
     Can(can::Arguments),
     Matrix(matrix::Arguments),
     Explain(explain::Arguments),
+    ExplainLog(explain_log::Arguments),
     Lint(lint::Arguments),
     Test(test::Arguments),
     Record(record::Arguments),
@@ -49,6 +51,7 @@ impl Command {
             Self::Can(arguments) => arguments.run(ui),
             Self::Matrix(arguments) => arguments.run(ui),
             Self::Explain(arguments) => arguments.run(ui),
+            Self::ExplainLog(arguments) => arguments.run(ui),
             Self::Lint(arguments) => arguments.run(ui),
             Self::Test(arguments) => arguments.run(ui),
             Self::Record(arguments) => arguments.run(ui),

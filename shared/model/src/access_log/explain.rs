@@ -36,7 +36,7 @@ use super::{Entry, Field};
 pub enum By {
     /// The mesh: a policy, a mode, a proxy.
     Mesh,
-    /// The application.
+    /// The application; or it was no refusal at all, but a connection that broke.
     Application,
     /// Nobody: a dry run.
     Nobody,
@@ -200,7 +200,9 @@ impl<'w> Explainer<'w> {
                 text: "the log does not tell whose it is, so that no policy could be asked: name the workload, or read the cluster that has its pod".to_owned(),
             });
         }
-        let met = place.as_ref().zip(protocol).map(|(place, protocol)| {
+        // Without a port no rule could be asked.
+        let arrived = place.as_ref().zip(protocol).filter(|_| to.port.is_some());
+        let met = arrived.map(|(place, protocol)| {
             let request = request(entry, protocol, &who);
             let chain = self.evaluator.chain(place.number, protocol);
             let request = chain.view(&request);
@@ -326,24 +328,28 @@ impl<'w> Explainer<'w> {
             }
         };
         let name = reason::rule_name(world, rule);
-        let because = Because::rule(world, rule, format!("this rule {does}"));
-        let action = because.action.unwrap_or_default();
-        to.changed = Some(format!("{action} rule {name} {does}"));
-        to.because.push(because);
+        to.changed = Some(format!("rule {name} {does}"));
     }
 
     fn dry_run(&self, matched: &Matched, to: &mut Explanation) {
         let world = self.world();
         let words = "in force, the policies of the dry run would have refused it";
-        to.because.push(match matched {
-            Matched::Rule { namespace, name, index, .. } => match policy(world, namespace, name) {
-                Some((policy, found)) if *index < found.rules.len() => {
-                    Because::rule(world, RuleRef { policy, rule: *index }, words)
+        let Matched::Rule { namespace, name, index, .. } = matched else {
+            to.because.push(Because::words(format!("{words}: none of their ALLOW rules matched")));
+            return;
+        };
+        match policy(world, namespace, name).filter(|(_, policy)| *index < policy.rules.len()) {
+            Some((number, policy)) => {
+                to.because.push(Because::rule(world, RuleRef { policy: number, rule: *index }, words));
+                if !policy.dry_run {
+                    to.changed = Some("it is no dry run".to_owned());
                 }
-                _ => Because::words(format!("{words}: {matched}, which was not read")),
-            },
-            _ => Because::words(format!("{words}: none of their ALLOW rules matched")),
-        });
+            }
+            None => {
+                to.because.push(Because::words(words));
+                to.changed = Some(format!("no rule {matched} was read"));
+            }
+        }
     }
 
     /// The token was refused: by whatever RequestAuthentications there are.
@@ -508,13 +514,11 @@ impl<'w> Explainer<'w> {
                     to.nearest_miss = case.nearest_miss(&self.evaluator, &request);
                 }
             }
-            Verdict::Allow if *cause == Cause::OtherSide => {
+            Verdict::Allow => {
                 to.by = By::Application;
                 to.because.push(Because::words("the policies over there let it through"));
             }
-            Verdict::Allow | Verdict::Deny => to.because.push(Because::words(
-                "the policies and mTLS modes over there do not explain it",
-            )),
+            Verdict::Deny => to.because.push(Because::words("what the policies over there refuse ends otherwise")),
             Verdict::Conditional | Verdict::Unknown => to.because.push(Because::words(
                 match answer.missing.join(", ").as_str() {
                     "" => "whether the policies over there refuse it is not known".to_owned(),
@@ -644,10 +648,7 @@ impl<'w> Explainer<'w> {
                 let principal = world.principal(&caller.namespace, &caller.service_account);
                 assumptions.push(Assumption {
                     code: "caller-by-address",
-                    text: format!(
-                        "the caller is taken to be who has its address now, {}: the log does not have the identity itself",
-                        caller.key()
-                    ),
+                    text: "callers are taken to be who has their address now: the log does not have their identity".to_owned(),
                 });
                 Fact::Known(principal)
             }
