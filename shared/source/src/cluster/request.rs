@@ -90,7 +90,8 @@ impl Server {
         if code.is_success() { Ok(()) } else { Err(refusal(code.as_u16(), &refused)) }
     }
 
-    fn unreachable(&self, error: &kube::Error) -> Error {
+    /// The error behind what the client could not do.
+    pub(crate) fn unreachable(&self, error: &kube::Error) -> Error {
         match error {
             kube::Error::Auth(error) => Error::Credentials { reason: error.to_string(), install: None },
             other => Error::from_transport(other, &self.host),
