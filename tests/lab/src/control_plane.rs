@@ -1,6 +1,6 @@
 //! A real etcd and a real kube-apiserver on loopback, up in a few seconds.
 //!
-//! The binary is built once from the Go module in `control-plane/`, and kept outside of the tree.
+//! The binary is built once from the Go module in `kubernetes/`, and kept outside of the tree.
 
 use std::fs::{self, File};
 use std::io;
@@ -25,7 +25,7 @@ pub const ADMINISTRATOR: &str = "administrator-token";
 /// The bearer token of `limited`, a user who may do nothing until a test grants something.
 pub const LIMITED: &str = "limited-token";
 
-/// The exit code of `control-plane/build` where Go is missing.
+/// The exit code of `kubernetes/build` where Go is missing.
 const NO_GO: i32 = 3;
 
 /// How long the servers may take to come up, on a machine that compiles at the same time.
@@ -127,7 +127,7 @@ impl ControlPlane {
     /// If Go is missing, the build fails, or a server does not come up.
     pub fn start() -> Result<Self, Error> {
         let built = build()?;
-        let binary = built.join("control-plane");
+        let binary = built.join("kubernetes");
         let directory = new_directory()?;
         let key = directory.join("service-account.key");
         if !Command::new(&binary).arg("service-account-key").arg(&key).status()?.success() {
@@ -256,7 +256,7 @@ fn request(method: Method, path: &str, media: &str, body: &Value) -> Result<Requ
 
 /// Builds the binary, or finds it built; returns its directory.
 fn build() -> Result<PathBuf, Error> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("control-plane").join("build");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("kubernetes").join("build");
     // The script's stderr is ours: building takes minutes, and says so.
     let output = Command::new(script).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     match output.status.code() {

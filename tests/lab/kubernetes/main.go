@@ -1,18 +1,23 @@
-// Command control-plane is etcd, kube-apiserver and kube-controller-manager in one binary: the
-// first argument says which. The lab and the tests of the live cluster run against these, because
-// only the real API server pages, watches, validates and forbids as the real one does.
+// Command kubernetes is etcd and all of Kubernetes' programs in one binary: the first argument says
+// which. The lab and the tests of the live cluster run against these, because only the real ones
+// page, watch, validate, forbid, schedule and probe as the real ones do.
 //
 // With --until-stdin-closes=DIRECTORY before the part, the process ends when its standard input is
 // closed, and removes the directory: a test that is killed leaves nothing behind.
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/coremain"
+	_ "github.com/coredns/coredns/plugin/errors"
+	_ "github.com/coredns/coredns/plugin/kubernetes"
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/client-go/util/keyutil"
@@ -20,8 +25,12 @@ import (
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
+	kubectl "k8s.io/kubectl/pkg/cmd"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 func main() {
@@ -31,6 +40,10 @@ func main() {
 			go endWithStdin(directory)
 			arguments = arguments[1:]
 		}
+	}
+	// By the name of one of its parts, the binary is that part: kubectl is a link.
+	if name := filepath.Base(os.Args[0]); name != "kubernetes" {
+		arguments = append([]string{name}, arguments...)
 	}
 	if len(arguments) == 0 {
 		usage()
@@ -44,6 +57,18 @@ func main() {
 		run(apiserver.NewAPIServerCommand())
 	case "kube-controller-manager":
 		run(controllers.NewControllerManagerCommand())
+	case "kube-scheduler":
+		run(scheduler.NewSchedulerCommand())
+	case "kube-proxy":
+		run(proxy.NewProxyCommand())
+	case "kubelet":
+		run(kubelet.NewKubeletCommand(context.Background()))
+	case "kubectl":
+		run(kubectl.NewDefaultKubectlCommand())
+	case "coredns":
+		// CoreDNS's own list of plugins is generated for its full build.
+		dnsserver.Directives = []string{"errors", "kubernetes"}
+		coremain.Run()
 	case "service-account-key":
 		if len(os.Args) != 2 {
 			usage()
@@ -78,7 +103,8 @@ func run(command *cobra.Command) {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: control-plane [--until-stdin-closes=DIRECTORY] etcd|kube-apiserver|kube-controller-manager FLAGS")
-	fmt.Fprintln(os.Stderr, "       control-plane service-account-key FILE")
+	fmt.Fprintln(os.Stderr, "usage: kubernetes [--until-stdin-closes=DIRECTORY] PART FLAGS")
+	fmt.Fprintln(os.Stderr, "       kubernetes service-account-key FILE")
+	fmt.Fprintln(os.Stderr, "parts: etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl coredns")
 	os.Exit(2)
 }

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+)
+
+// control lets the owner of the lab break it, over HTTP on a socket:
+//
+//	POST /stop/PART     kills a part: kube-controller-manager, kubelet, ...
+//	POST /start/PART    starts it again
+func (c *cluster) control(socket string) error {
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		return err
+	}
+	answer := func(act func(string) error) http.HandlerFunc {
+		return func(writer http.ResponseWriter, request *http.Request) {
+			if err := act(request.PathValue("part")); err != nil {
+				http.Error(writer, err.Error(), http.StatusConflict)
+			}
+		}
+	}
+	routes := http.NewServeMux()
+	routes.Handle("POST /stop/{part}", answer(c.stopPart))
+	routes.Handle("POST /start/{part}", answer(c.startPart))
+	go func() { fmt.Fprintln(os.Stderr, "control:", http.Serve(listener, routes)) }()
+	return nil
+}
+
+// writeKubeconfig writes a kubeconfig with one context, `lab`.
+func writeKubeconfig(path, authority, server, token string) error {
+	return os.WriteFile(path, fmt.Appendf(nil, `apiVersion: v1
+kind: Config
+clusters: [{name: lab, cluster: {server: %q, certificate-authority: %q, tls-server-name: kubernetes.default.svc}}]
+users: [{name: lab, user: {token: %q}}]
+contexts: [{name: lab, context: {cluster: lab, user: lab}}]
+current-context: lab
+`, server, authority, token), 0o600)
+}
