@@ -115,14 +115,15 @@ func run(programs, directory string) error {
 	if err != nil {
 		return err
 	}
-	go forward(listener, "127.0.0.1:6443")
+	calls := newRecorder("127.0.0.1:6443")
+	go calls.serve(listener, directory)
 
 	containers := newContainers(imagesOf(programs))
 	if err := containers.serve(runtimeSocket); err != nil {
 		return fmt.Errorf("container runtime: %w", err)
 	}
 	cluster := newCluster(programs, directory, state)
-	if err := cluster.control(filepath.Join(directory, "control")); err != nil {
+	if err := cluster.control(filepath.Join(directory, "control"), calls); err != nil {
 		return err
 	}
 	if err := cluster.start(); err != nil {
@@ -130,27 +131,4 @@ func run(programs, directory string) error {
 	}
 	fmt.Println("ready")
 	select {}
-}
-
-// forward hands the host's connections on to an address of the machine.
-func forward(listener net.Listener, address string) {
-	for {
-		outer, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer outer.Close()
-			inner, err := net.Dial("tcp", address)
-			if err != nil {
-				return
-			}
-			defer inner.Close()
-			go func() {
-				_, _ = io.Copy(inner, outer)
-				_ = inner.(*net.TCPConn).CloseWrite()
-			}()
-			_, _ = io.Copy(outer, inner)
-		}()
-	}
 }
