@@ -4,6 +4,7 @@ mod cases;
 mod commands;
 mod junit;
 mod layout;
+mod verify;
 mod words;
 
 use std::process::ExitCode;

@@ -61,6 +61,25 @@ fn logs_need_one_right_of_their_own() {
 }
 
 #[test]
+fn verifying_needs_one_right_of_its_own() {
+    let role: serde_json::Value = serde_yaml::from_str(&page("docs/rbac/authz-verify.yaml")).unwrap();
+    let rule =
+        serde_json::json!({"apiGroups": [""], "resources": ["pods/portforward"], "verbs": ["get", "create"]});
+    assert_eq!(role["rules"], serde_json::json!([rule]));
+}
+
+#[test]
+fn each_outcome_of_verifying_is_explained() {
+    let source = page("shared/model/src/proxy/verify.rs");
+    let (_, of_code) = source.split_once("pub fn code(").unwrap();
+    let codes: Vec<&str> = of_code.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(codes.len() == 6 && codes.contains(&"agrees"), "{codes:?}");
+    let page = page("docs/authz.md");
+    let missing: Vec<&&str> = codes.iter().filter(|code| !page.contains(&format!("| `{code}` |"))).collect();
+    assert!(missing.is_empty(), "docs/authz.md does not explain {missing:?}");
+}
+
+#[test]
 fn each_cause_of_a_denial_is_explained() {
     let source = page("shared/model/src/access_log/cause.rs");
     let (_, of_code) = source.split_once("pub fn code(").unwrap();

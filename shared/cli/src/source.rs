@@ -115,6 +115,12 @@ impl SourceArgs {
         (self.what_if || !reads_manifests).then(|| self.connect.connection())
     }
 
+    /// Whether the World is the cluster as it would be, and not as it is.
+    #[must_use]
+    pub fn is_what_if(&self) -> bool {
+        self.what_if
+    }
+
     /// Whether standard input is one of the manifests.
     #[must_use]
     pub fn reads_stdin(&self) -> bool {

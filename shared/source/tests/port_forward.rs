@@ -1,131 +1,22 @@
-//! Reading a proxy through a port-forward: an API server of the test's own, which speaks the WebSocket
-//! protocol of `pods/portforward`, before an admin interface of the test's own.
+//! Reading a proxy through a port-forward.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt, StreamExt};
 use mesh_source::cluster::{Connection, Error, Proxies, ProxyDump, ProxyOf};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tokio_tungstenite::tungstenite::http::StatusCode;
 
-/// An admin interface that answers with what it was asked, in the order of the requests.
-fn admin() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-            while let Some(Ok(first)) = lines.next() {
-                while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
-                let asked = first.split(' ').nth(1).unwrap_or_default();
-                let (status, body) = match asked.split('?').next() {
-                    Some("/server_info") => ("200 OK", json!({ "node": { "id": "x" } }).to_string()),
-                    Some("/config_dump") if asked.ends_with("_666") => ("400 Bad Request", "no\n".to_owned()),
-                    Some("/config_dump") => ("200 OK", json!({ "asked": asked }).to_string()),
-                    _ => ("404 Not Found", String::new()),
-                };
-                // As Envoy does: the length is not said before.
-                write!(stream, "HTTP/1.1 {status}\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
-                write!(stream, "{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).unwrap();
-            }
-        }
-    });
-    address
-}
+#[path = "port_forward/api_server.rs"]
+mod api_server;
 
-/// What becomes of a port-forward, by the pod's name.
-#[expect(clippy::result_large_err, reason = "the handshake's own signature")]
-async fn forward(stream: TcpStream, admin: SocketAddr) {
-    let mut pod = String::new();
-    let handshake = |request: &Request, mut response: Response| {
-        let path = request.uri().path();
-        pod = path.split('/').nth(6).unwrap_or_default().to_owned();
-        assert_eq!(path, format!("/api/v1/namespaces/shop/pods/{pod}/portforward"));
-        let refusal = |code: StatusCode, reason: &str, message: &str| -> ErrorResponse {
-            let status = json!({
-                "kind": "Status", "apiVersion": "v1", "status": "Failure",
-                "reason": reason, "message": message, "code": code.as_u16(),
-            });
-            Response::builder().status(code).body(Some(status.to_string())).unwrap()
-        };
-        match pod.as_str() {
-            "forbidden" => {
-                Err(refusal(StatusCode::FORBIDDEN, "Forbidden", "pods \"forbidden\" is forbidden: no"))
-            }
-            "absent" => Err(refusal(StatusCode::NOT_FOUND, "NotFound", "pods \"absent\" not found")),
-            "pending" => Err(refusal(StatusCode::BAD_REQUEST, "BadRequest", "pod pending is not running")),
-            _ => {
-                let protocol = "v5.channel.k8s.io".parse().unwrap();
-                response.headers_mut().insert("sec-websocket-protocol", protocol);
-                Ok(response)
-            }
-        }
-    };
-    let Ok(socket) = tokio_tungstenite::accept_hdr_async(stream, handshake).await else { return };
-    let (mut sink, mut source) = socket.split();
-    // Each of the two channels, data and errors, begins with the port.
-    for channel in [0, 1] {
-        let [low, high] = 15000_u16.to_le_bytes();
-        sink.send(Message::binary(vec![channel, low, high])).await.unwrap();
+/// Answers with what was asked.
+fn admin(_: &str, asked: &str) -> (&'static str, String) {
+    match asked.split('?').next() {
+        Some("/server_info") => ("200 OK", json!({ "node": { "id": "x" } }).to_string()),
+        Some("/config_dump") if asked.ends_with("_666") => ("400 Bad Request", "no\n".to_owned()),
+        Some("/config_dump") => ("200 OK", json!({ "asked": asked }).to_string()),
+        _ => ("404 Not Found", String::new()),
     }
-    match pod.as_str() {
-        "bare" => {
-            let words = b"\x01failed to connect to localhost:15000 inside namespace: connection refused\n";
-            sink.send(Message::binary(words.to_vec())).await.unwrap();
-            tokio::time::sleep(Duration::from_secs(5)).await;
-        }
-        "cut" => {}
-        "silent" => tokio::time::sleep(Duration::from_secs(30)).await,
-        _ => {
-            let (mut from_admin, mut to_admin) = TcpStream::connect(admin).await.unwrap().into_split();
-            let mut bytes = [0; 4096];
-            loop {
-                tokio::select! {
-                    message = source.next() => match message {
-                        Some(Ok(Message::Binary(data))) if data.len() > 1 => {
-                            to_admin.write_all(&data[1..]).await.unwrap();
-                        }
-                        Some(Ok(_)) => {}
-                        _ => return,
-                    },
-                    read = from_admin.read(&mut bytes) => {
-                        let read = read.unwrap();
-                        let message = [&[0], &bytes[..read]].concat();
-                        if read == 0 || sink.send(Message::binary(message)).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The API server's address.
-fn server(admin: SocketAddr) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    listener.set_nonblocking(true).unwrap();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(forward(stream, admin));
-            }
-        });
-    });
-    format!("http://{address}")
 }
 
 fn read(pods: &[&str], ports: &[u16], timeout: Duration) -> Vec<Result<ProxyDump, Error>> {
@@ -133,7 +24,7 @@ fn read(pods: &[&str], ports: &[u16], timeout: Duration) -> Vec<Result<ProxyDump
     std::fs::write(&kubeconfig, "{apiVersion: v1, kind: Config}").unwrap();
     let proxies = Proxies::connect(&Connection {
         kubeconfig: Some(kubeconfig),
-        server: Some(server(admin())),
+        server: Some(api_server::start(&[], Box::new(admin))),
         request_timeout: Some(timeout),
         ..Connection::default()
     });

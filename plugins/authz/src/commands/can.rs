@@ -10,6 +10,7 @@ use mesh_model::authorization::compile::Protocol;
 use mesh_model::authorization::evaluator::Evaluator;
 use mesh_model::authorization::judge::Verdict;
 use mesh_model::authorization::request::{Fact, Request, Token};
+use mesh_model::proxy::{Asked, Scope};
 use mesh_model::question::access::arrives;
 use mesh_model::question::can::{Answer, Ask, Case, can};
 use mesh_model::question::reason::{Because, NearestMiss};
@@ -20,6 +21,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::layout::say;
+use crate::verify::{self, Answered, Verified, VerifyArgs};
 use crate::words;
 
 /// Say whether one request is let through: exit code 0 if allowed, 1 if denied, 3 if that depends.
@@ -30,6 +32,9 @@ kubectl mesh-authz can order-service payment-service POST /api/payments -n order
 
 # Step by step, as the proxy does it
 kubectl mesh-authz can order-service payment-service POST /api/payments --trace -f deploy/
+
+# And whether the running proxies decide so too
+kubectl mesh-authz can order-service payment-service POST /api/payments -n orders --verify
 
 # With a token, from an identity that nothing runs as yet
 kubectl mesh-authz can cluster.local/ns/web/sa/shop order-service GET /orders --issuer https://id.example.com --subject alice
@@ -91,6 +96,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_parser = protocol, value_name = "http|tcp", help_heading = "Request flags")]
     protocol: Option<Protocol>,
     #[command(flatten)]
+    verify: VerifyArgs,
+    #[command(flatten)]
     source: SourceArgs,
 }
 
@@ -142,6 +149,7 @@ struct CaseView {
 
 impl Arguments {
     pub(crate) fn run(&self, ui: &Ui) -> Result<Exit, Failure> {
+        let cluster = self.verify.cluster(&self.source)?;
         let loaded = self.source.load(ui)?;
         let caller = words::caller(ui, &loaded, &self.caller)?;
         let target = words::find(ui, &loaded, &self.target)?;
@@ -161,6 +169,14 @@ impl Arguments {
         let mut assumptions = who_can::assumptions(world, &ask.target.workloads);
         assumptions.extend(answer.doubts.iter().cloned());
         let cases = self.views(&mut evaluator, &ask, &answer);
+        let verified = match &cluster {
+            Some(cluster) => {
+                let asked: Vec<(usize, Asked<'_>)> =
+                    answer.cases.iter().map(|case| asked(case, &caller_name, &ask)).collect();
+                Some(verify::ask(ui, cluster, &mut evaluator, &ask.target, Scope::Requests, &asked)?)
+            }
+            None => None,
+        };
         let view = Can {
             caller: caller_name,
             target: format!("{}/{}", ask.target.namespace, ask.target.name),
@@ -170,13 +186,24 @@ impl Arguments {
             cases,
             assumptions: assumptions.into_iter().collect(),
         };
+        let answered = Answered { answer: &view, verification: verified.as_ref() };
         match self.output {
-            Output::Json => output::json(ui, "Can", &view)?,
-            Output::Yaml => output::yaml(ui, "Can", &view)?,
-            Output::Name => ui.answer(plain(answer.verdict.name()))?,
-            Output::Table | Output::Wide => self.show(ui, world, &view, &answer)?,
+            Output::Json => output::json(ui, "Can", &answered)?,
+            Output::Yaml => output::yaml(ui, "Can", &answered)?,
+            Output::Name => {
+                ui.answer(plain(answer.verdict.name()))?;
+                if let Some(verified) = &verified {
+                    verified.note(ui, world);
+                }
+            }
+            Output::Table | Output::Wide => {
+                self.show(ui, world, &view, &answer)?;
+                if let Some(verified) = &verified {
+                    verified.show(ui, world)?;
+                }
+            }
         }
-        Ok(exit(answer.verdict))
+        Ok(Verified::exit(verified.as_ref(), exit(answer.verdict)))
     }
 
     /// What is stated; all else is not known.
@@ -291,6 +318,19 @@ impl Arguments {
         words::assumptions(ui, &view.assumptions);
         Ok(())
     }
+}
+
+/// What a running proxy is asked about a case.
+fn asked<'a>(case: &'a Case, caller: &str, ask: &'a Ask<'_>) -> (usize, Asked<'a>) {
+    let asked = Asked {
+        caller: caller.to_owned(),
+        port: &case.port,
+        way: &case.way,
+        speaks: case.speaks,
+        request: &ask.request,
+        path: ask.path.as_deref(),
+    };
+    (case.workload, asked)
 }
 
 impl CaseView {

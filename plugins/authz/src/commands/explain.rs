@@ -4,9 +4,11 @@ use mesh_cli::output::{self, Output};
 use mesh_cli::text::{Styled, bad, dim, good, plain, strong, warn};
 use mesh_cli::{Exit, Failure, SourceArgs, Ui};
 use mesh_model::authorization::evaluator::Evaluator;
+use mesh_model::proxy::Scope;
 use mesh_model::question::explain::{ChainPart, Explain, PolicyPart, PortPart, explain};
 
 use crate::layout::say;
+use crate::verify::{self, Answered, Verified, VerifyArgs};
 use crate::words;
 
 /// Explain what protects each port of a service or workload, in the order in which it is evaluated.
@@ -14,6 +16,9 @@ use crate::words;
 #[command(before_help = "
 # What protects payment-service
 kubectl mesh-authz explain payment-service -n orders
+
+# And whether the running proxies have it
+kubectl mesh-authz explain payment-service -n orders --verify
 
 # After a change, before it is applied
 kubectl mesh-authz explain payment-service --what-if -f policy.yaml
@@ -26,20 +31,35 @@ pub(crate) struct Arguments {
     #[arg(short, long, default_value = "table", value_parser = Output::one_of(&[Output::Table, Output::Json, Output::Yaml]))]
     output: Output,
     #[command(flatten)]
+    verify: VerifyArgs,
+    #[command(flatten)]
     source: SourceArgs,
 }
 
 impl Arguments {
     pub(crate) fn run(&self, ui: &Ui) -> Result<Exit, Failure> {
+        let cluster = self.verify.cluster(&self.source)?;
         let loaded = self.source.load(ui)?;
         let target = words::find(ui, &loaded, &self.target)?;
-        let answer = explain(&mut Evaluator::new(&loaded.world), &target);
+        let mut evaluator = Evaluator::new(&loaded.world);
+        let explanation = explain(&mut evaluator, &target);
+        let verified = match &cluster {
+            Some(cluster) => Some(verify::ask(ui, cluster, &mut evaluator, &target, Scope::Rules, &[])?),
+            None => None,
+        };
+        let answer = Answered { answer: &explanation, verification: verified.as_ref() };
         match self.output {
             Output::Json => output::json(ui, "Explain", &answer)?,
             Output::Yaml => output::yaml(ui, "Explain", &answer)?,
-            Output::Table | Output::Wide | Output::Name => show(ui, &answer)?,
+            Output::Table | Output::Wide | Output::Name => {
+                show(ui, &explanation)?;
+                if let Some(verified) = &verified {
+                    ui.answer(plain(""))?;
+                    verified.show(ui, &loaded.world)?;
+                }
+            }
         }
-        Ok(Exit::Yes)
+        Ok(Verified::exit(verified.as_ref(), Exit::Yes))
     }
 }
 

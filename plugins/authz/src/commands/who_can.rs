@@ -5,11 +5,14 @@ use mesh_cli::text::{Styled, dim, plain, strong, warn};
 use mesh_cli::{Exit, Failure, SourceArgs, Ui};
 use mesh_model::authorization::evaluator::Evaluator;
 use mesh_model::authorization::judge::Verdict;
+use mesh_model::authorization::request::Request;
 use mesh_model::inbound::OWN_PORTS;
-use mesh_model::question::who_can::{CallerKind, Row, WhoCan, who_can};
+use mesh_model::proxy::{Asked, Scope};
+use mesh_model::question::who_can::{CallerKind, Connects, Row, WhoCan, who_can};
 use mesh_model::world::World;
 
 use crate::layout::{self, Rows};
+use crate::verify::{self, Answered, Verified, VerifyArgs};
 use crate::words;
 
 /// List who can call a service or workload, with which requests, resting on what, and why.
@@ -20,6 +23,9 @@ kubectl mesh-authz who-can order-service -n orders
 
 # Who cannot, and which rule came closest to letting them
 kubectl mesh-authz who-can order-service -n orders --deny
+
+# And whether the running proxies see it so
+kubectl mesh-authz who-can order-service -n orders --verify
 
 # By the manifests of a directory, for a program
 kubectl mesh-authz who-can deploy/payment-v1 -f deploy/ -o json
@@ -40,17 +46,31 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     headers: HeaderArgs,
     #[command(flatten)]
+    verify: VerifyArgs,
+    #[command(flatten)]
     source: SourceArgs,
 }
 
 impl Arguments {
     pub(crate) fn run(&self, ui: &Ui) -> Result<Exit, Failure> {
+        let cluster = self.verify.cluster(&self.source)?;
         let loaded = self.source.load(ui)?;
         let target = words::find(ui, &loaded, &self.target)?;
-        let answer = who_can(&mut Evaluator::new(&loaded.world), &target);
+        let mut evaluator = Evaluator::new(&loaded.world);
+        let answer = who_can(&mut evaluator, &target);
+        let anything = Request::anything();
+        let verified = match &cluster {
+            Some(cluster) => {
+                let asked: Vec<(usize, Asked<'_>)> =
+                    answer.callers.iter().filter_map(|row| asked(row, &anything)).collect();
+                Some(verify::ask(ui, cluster, &mut evaluator, &target, Scope::Rules, &asked)?)
+            }
+            None => None,
+        };
+        let answered = Answered { answer: &answer, verification: verified.as_ref() };
         match self.output {
-            Output::Json => output::json(ui, "WhoCan", &answer)?,
-            Output::Yaml => output::yaml(ui, "WhoCan", &answer)?,
+            Output::Json => output::json(ui, "WhoCan", &answered)?,
+            Output::Yaml => output::yaml(ui, "WhoCan", &answered)?,
             Output::Name => {
                 let mut callers: Vec<&str> = answer
                     .callers
@@ -61,10 +81,18 @@ impl Arguments {
                 callers.sort_unstable();
                 callers.dedup();
                 callers.into_iter().try_for_each(|caller| ui.answer(plain(caller)))?;
+                if let Some(verified) = &verified {
+                    verified.note(ui, &loaded.world);
+                }
             }
-            Output::Table | Output::Wide => self.show(ui, &loaded.world, &answer)?,
+            Output::Table | Output::Wide => {
+                self.show(ui, &loaded.world, &answer)?;
+                if let Some(verified) = &verified {
+                    verified.show(ui, &loaded.world)?;
+                }
+            }
         }
-        Ok(Exit::Yes)
+        Ok(Verified::exit(verified.as_ref(), Exit::Yes))
     }
 
     fn show(&self, ui: &Ui, world: &World, answer: &WhoCan) -> Result<(), Failure> {
@@ -140,6 +168,13 @@ impl Arguments {
         }
         text
     }
+}
+
+/// What a running proxy is asked about a row: everything that its caller can send.
+fn asked<'a>(row: &'a Row, anything: &'a Request) -> Option<(usize, Asked<'a>)> {
+    let Connects { workload, port, speaks, way } = row.connects.as_ref()?;
+    let caller = row.caller.clone();
+    Some((*workload, Asked { caller, port, way, speaks: *speaks, request: anything, path: None }))
 }
 
 /// Ports that every sidecar has open for the kubelet and Prometheus.

@@ -56,6 +56,22 @@ pub struct Row {
     /// What can be sent.
     #[serde(flatten)]
     pub access: Access,
+    /// How the caller connects; `None` where no proxy is in the way.
+    #[serde(skip)]
+    pub connects: Option<Connects>,
+}
+
+/// How the caller of a row connects, so that a running proxy can be asked the same.
+#[derive(Clone, Debug)]
+pub struct Connects {
+    /// The number of the target's workload, which stands for those alike.
+    pub workload: usize,
+    /// The port.
+    pub port: InboundPort,
+    /// What is spoken.
+    pub speaks: Protocol,
+    /// The way.
+    pub way: Way,
 }
 
 /// The target as in the answer.
@@ -114,7 +130,9 @@ pub fn who_can(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> WhoCan {
                 for &protocol in access::protocols(port) {
                     let found = access(evaluator, number, port, &group.way, protocol);
                     assumptions.extend(found.doubts.iter().cloned());
-                    rows.push(row(&group, &names, found));
+                    let (port, way) = (port.clone(), group.way.clone());
+                    let connects = Connects { workload: number, port, speaks: protocol, way };
+                    rows.push(row(&group, &names, found, connects));
                 }
             }
         }
@@ -160,13 +178,14 @@ pub(super) fn names(world: &World, numbers: &[usize]) -> Vec<String> {
     numbers.iter().filter_map(name).collect()
 }
 
-fn row(group: &Group, targets: &[String], found: Access) -> Row {
+fn row(group: &Group, targets: &[String], found: Access, connects: Connects) -> Row {
     Row {
         caller: group.caller.clone(),
         kind: group.kind,
         workloads: group.workloads.clone(),
         targets: targets.to_vec(),
         access: found,
+        connects: Some(connects),
     }
 }
 
@@ -188,6 +207,7 @@ fn bypass_row(world: &World, targets: &[String], port: u16, reason: String) -> R
             nearest_miss: None,
             doubts: Vec::new(),
         },
+        connects: None,
     }
 }
 
