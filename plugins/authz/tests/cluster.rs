@@ -29,12 +29,12 @@ fn placed(object: Value) -> (String, Value) {
     (format!("/{root}/{version}{within}/{plural}"), object)
 }
 
-fn binding(kind: &str, role: &str, namespace: Option<&str>) -> Value {
+fn binding(kind: &str, role: &str, name: &str, namespace: Option<&str>) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": kind,
-        "metadata": {"name": "mesh-authz", "namespace": namespace},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": "mesh-authz"},
+        "metadata": {"name": name, "namespace": namespace},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": name},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "limited"}],
     })
 }
@@ -77,8 +77,8 @@ fn the_documented_rights_are_enough_and_needed() {
         "metadata": {"name": "istio", "namespace": "istio-system"},
     });
     let bindings = [
-        binding("ClusterRoleBinding", "ClusterRole", None),
-        binding("RoleBinding", "Role", Some("istio-system")),
+        binding("ClusterRoleBinding", "ClusterRole", "mesh-authz", None),
+        binding("RoleBinding", "Role", "mesh-authz", Some("istio-system")),
     ];
     let placed = |objects: Vec<Value>| objects.into_iter().map(placed).collect();
     control_plane.create(placed([namespaces, vec![system]].concat())).unwrap();
@@ -96,4 +96,30 @@ fn the_documented_rights_are_enough_and_needed() {
     let (code, stdout, stderr) = ask(&[&cluster[..], &change].concat());
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.contains("12 deny, of 12 callers and ports; 1 open to anybody"), "{stdout}");
+
+    logs_need_a_right_of_their_own(control_plane, &cluster);
+}
+
+/// As far as a server without nodes can show it: the log of a pod without a node is empty, for whoever may
+/// read it.
+fn logs_need_a_right_of_their_own(control_plane: &ControlPlane, cluster: &[&str]) {
+    let ask = || run(&[&["explain-log", "pod/archive"], cluster].concat());
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "archive", "namespace": "library"},
+        "spec": {"containers": [{"name": "archive", "image": "library/archive"}, {"name": "istio-proxy", "image": "istio/proxyv2"}]},
+    });
+    let account = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "library"},
+    });
+    control_plane.create(vec![placed(account), placed(pod)]).unwrap();
+    let (code, stdout, stderr) = ask();
+    assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+    assert!(stderr.contains("cannot get resource \"pods/log\""), "{stderr}");
+    assert!(stderr.contains("hint: reading logs takes the verb get on pods/log"), "{stderr}");
+
+    let rights = documents(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/rbac/authz-logs.yaml"));
+    let bound = binding("RoleBinding", "ClusterRole", "mesh-authz-logs", Some("library"));
+    control_plane.create([rights, vec![bound]].concat().into_iter().map(placed).collect()).unwrap();
+    let (code, stdout, stderr) = ask();
+    assert_eq!((code, stdout.as_str()), (Some(0), "0 lines: 0 denied, 0 not denied\n"), "{stderr}");
 }

@@ -5,6 +5,7 @@
 //! measure guard BINARY                  only what must never be lost, with generous limits
 //! measure decide                        the decision alone
 //! measure phases DIRECTORY TARGET       where the time of `who-can` goes
+//! measure log FILE                      writes an access log of a million lines
 //! measure world DIRECTORY [N/D]         writes the World, or a part or multiple of it
 //! ```
 //!
@@ -18,9 +19,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use std::{env, fs, io};
 
-use mesh_bench::decide;
 use mesh_bench::process::{Cost, cost};
 use mesh_bench::shape::Shape;
+use mesh_bench::{access_log, decide};
 use mesh_model::authorization::evaluator::Evaluator;
 use mesh_model::question::target::{Scope, find};
 use mesh_model::question::who_can::who_can;
@@ -31,6 +32,9 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Cases of `test` in the World of full size.
 const CASES: usize = 100_000;
+
+/// Lines of an access log.
+const LINES: usize = 1_000_000;
 
 /// Whom all measurements of `who-can` ask about.
 const TARGET: &str = "service-7.team-7";
@@ -47,6 +51,7 @@ fn main() -> Result<ExitCode> {
             writeln!(out, "{:.0} requests a second, {} % let through", rate.a_second, rate.let_through)?;
         }
         ["phases", directory, target] => writeln!(out, "{:?}", Phases::of(directory, target)?)?,
+        ["log", file] => access_log::write(Path::new(file), LINES, false)?,
         ["world", directory] => Shape::FULL.write(Path::new(directory))?,
         ["world", directory, part] => {
             let (numerator, denominator) = part.split_once('/').unwrap_or((part, "1"));
@@ -54,7 +59,7 @@ fn main() -> Result<ExitCode> {
         }
         _ => {
             return Err(
-                "usage: measure report|guard BINARY, decide, phases DIRECTORY TARGET, world DIRECTORY".into(),
+                "usage: measure report|guard BINARY, decide, phases DIRECTORY TARGET, log FILE, world DIRECTORY".into(),
             );
         }
     }
@@ -133,6 +138,13 @@ impl OnDisk {
         cost(binary, &["matrix", "-A", "-o", "csv", "-f", &self.tree], runs)
     }
 
+    fn explain_log(&self, binary: &str, json: bool, runs: usize) -> Result<Cost> {
+        let path = self.directory.join("access.log");
+        access_log::write(&path, LINES, json)?;
+        let log = path.to_str().ok_or("a path that is not UTF-8")?;
+        Ok(cost(binary, &["explain-log", TARGET, "--log", log, "-f", &self.tree], runs)?)
+    }
+
     fn test(&self, binary: &str, runs: usize) -> io::Result<Cost> {
         cost(binary, &["test", &self.cases, "-o", "json", "-f", &self.tree], runs)
     }
@@ -181,6 +193,9 @@ fn report(binary: &str) -> Result<String> {
     let help = cost(binary, &["--help"], 50)?;
     let version = cost(binary, &["--version"], 50)?;
     let size = fs::metadata(binary)?.len();
+    let world = OnDisk::new(Shape::FULL, 0)?;
+    let logs =
+        [("text", world.explain_log(binary, false, 3)?), ("JSON", world.explain_log(binary, true, 3)?)];
     let full = measured.iter().find(|it| it.shape.services == Shape::FULL.services).ok_or("not measured")?;
 
     let mut text = String::from("| what | figure | wanted |\n| --- | --- | --- |\n");
@@ -194,6 +209,11 @@ fn report(binary: &str) -> Result<String> {
     row("of it, reading the files", format!("{:.0} %", full.phases.read_share()), "most")?;
     row(&format!("`matrix`: {services} × {services}"), both(full.matrix), "seconds")?;
     row(&format!("`test`: {} cases", full.cases), both(full.test), "fast")?;
+    for (format, cost) in logs {
+        let rate = LINES as f64 / 1e6 / cost.wall.as_secs_f64();
+        let what = format!("`explain-log`: a million lines of {format}, {}", megabytes(cost.memory));
+        row(&what, format!("{}, {rate:.2} million lines a second", both(cost)), "seconds")?;
+    }
     row("`--help`", milliseconds(help.wall), "10 ms")?;
     row("`--version`", milliseconds(version.wall), "10 ms")?;
     row("the binary", megabytes(size), "10 MB")?;
@@ -228,6 +248,7 @@ fn guard(binary: &str) -> Result<ExitCode> {
         ("who-can", world.who_can(binary, 3)?, Duration::from_secs(3), 400),
         ("matrix", world.matrix(binary, 1)?, Duration::from_secs(20), 500),
         ("test", world.test(binary, 1)?, Duration::from_secs(20), 1_500),
+        ("explain-log", world.explain_log(binary, false, 1)?, Duration::from_secs(20), 400),
     ];
     let mut out = io::stdout();
     let mut kept = rate.a_second > 250_000.0;

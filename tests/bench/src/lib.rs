@@ -3,6 +3,7 @@
 //! The same numbers always give the same World, so that figures of different versions can be compared.
 //! Measurements print nothing: `examples/measure.rs` does.
 
+pub mod access_log;
 pub mod decide;
 pub mod process;
 pub mod random;

@@ -153,7 +153,7 @@ fn read_free<'a>(slots: &[Slot], text: &'a str, is_end: bool, entry: &mut Entry<
     let mut rest = text;
     for index in 0..slots.len() {
         let fixed = fixed(index)?;
-        let end = if fixed.is_empty() { rest.len() } else { rest.find(fixed)? };
+        let end = if fixed.is_empty() { rest.len() } else { find(rest, fixed)? };
         from_left.push(rest.get(..end)?);
         rest = rest.get(end + fixed.len()..)?;
     }
@@ -162,7 +162,7 @@ fn read_free<'a>(slots: &[Slot], text: &'a str, is_end: bool, entry: &mut Entry<
         let ahead = match index.checked_sub(1) {
             Some(before) => {
                 let fixed = fixed(before)?;
-                let at = if fixed.is_empty() { 0 } else { rest.rfind(fixed)? };
+                let at = if fixed.is_empty() { 0 } else { rfind(rest, fixed)? };
                 let value = rest.get(at + fixed.len()..)?;
                 (rest.get(..at)?, value)
             }
@@ -176,17 +176,34 @@ fn read_free<'a>(slots: &[Slot], text: &'a str, is_end: bool, entry: &mut Entry<
     Some(())
 }
 
+/// Where a short text is first in a longer one: as `str::find`, whose preparations cost more than the search
+/// of a value that ends soon.
+fn find(text: &str, wanted: &str) -> Option<usize> {
+    let first = wanted.chars().next()?;
+    text.match_indices(first)
+        .map(|(at, _)| at)
+        .find(|at| text.get(*at..).is_some_and(|rest| rest.starts_with(wanted)))
+}
+
+/// Where it is last.
+fn rfind(text: &str, wanted: &str) -> Option<usize> {
+    let first = wanted.chars().next()?;
+    text.rmatch_indices(first)
+        .map(|(at, _)| at)
+        .find(|at| text.get(*at..).is_some_and(|rest| rest.starts_with(wanted)))
+}
+
 impl Slot {
     /// The value at the start of a text, up to the fixed text behind it.
     fn first<'a>(&self, text: &'a str) -> Option<(&'a str, &'a str)> {
-        let end = if self.behind.is_empty() { text.len() } else { text.find(self.behind.as_str())? };
+        let end = if self.behind.is_empty() { text.len() } else { find(text, &self.behind)? };
         let value = text.get(..end).filter(|value| self.holds.allows(value))?;
         Some((value, text.get(end + self.behind.len()..)?))
     }
 
     /// What is before the value at the end of a text, without the fixed text between them, and the value.
     fn last<'a>(&self, text: &'a str, between: &str) -> Option<(&'a str, &'a str)> {
-        let at = if between.is_empty() { 0 } else { text.rfind(between)? };
+        let at = if between.is_empty() { 0 } else { rfind(text, between)? };
         let value = text.get(at + between.len()..).filter(|value| self.holds.allows(value))?;
         Some((text.get(..at)?, value))
     }
