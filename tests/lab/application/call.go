@@ -17,7 +17,7 @@ import (
 )
 
 // sideBySide is how many requests are under way at the same time.
-const sideBySide = 16
+const sideBySide = 512
 
 // A wanted request. With TCP instead of URL, a connection is opened and its greeting awaited.
 type wanted struct {

@@ -2,5 +2,7 @@
 //! idea of them.
 
 pub mod control_plane;
+pub mod mesh;
 
 pub use control_plane::ControlPlane;
+pub use mesh::Mesh;

@@ -1,0 +1,57 @@
+//! Callers for scenarios.
+
+use mesh_lab::mesh::{Error, Mesh};
+
+/// Makes a namespace with a caller, `client`; `injected` says whether with a sidecar.
+pub(crate) fn client(mesh: &Mesh, namespace: &str, injected: bool) -> Result<(), Error> {
+    let injection = if injected { "enabled" } else { "disabled" };
+    mesh.apply(&format!(
+        "\
+apiVersion: v1
+kind: Namespace
+metadata: {{ name: {namespace}, labels: {{ istio-injection: {injection} }} }}
+---
+{}",
+        workload(namespace, "client")
+    ))?;
+    mesh.ready(namespace)
+}
+
+/// A workload of the test application with its Service and ServiceAccount, which serves HTTP on 8080 and
+/// TCP on 9000.
+pub(crate) fn workload(namespace: &str, name: &str) -> String {
+    format!(
+        "\
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{ name: {name}, namespace: {namespace} }}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{ name: {name}, namespace: {namespace} }}
+spec:
+  selector: {{ matchLabels: {{ app: {name} }} }}
+  template:
+    metadata: {{ labels: {{ app: {name} }} }}
+    spec:
+      serviceAccountName: {name}
+      terminationGracePeriodSeconds: 1
+      containers:
+        - name: application
+          image: application
+          readinessProbe: {{ httpGet: {{ path: /, port: 8080 }}, periodSeconds: 1 }}
+          env:
+            - {{ name: NAME, value: {name} }}
+            - {{ name: TCP_PORTS, value: \"9000\" }}
+---
+apiVersion: v1
+kind: Service
+metadata: {{ name: {name}, namespace: {namespace} }}
+spec:
+  selector: {{ app: {name} }}
+  ports:
+    - {{ name: http, port: 8080 }}
+    - {{ name: tcp, port: 9000 }}
+"
+    )
+}
