@@ -2,7 +2,9 @@
 //!
 //! Envoy goes from one criterion to the next, each time to the chains that name the connection's value,
 //! else to those that name none, and never back (`filter_chain_manager_impl.cc`). Istio's inbound chains
-//! name the port, whether there is TLS, and its protocols (`filterchain_options.go`).
+//! name the port, whether there is TLS, and its protocols (`filterchain_options.go`). What a connection is,
+//! the listener's inspectors say; istiod switches them off on ports where no chain asks, and there TLS goes
+//! where plaintext goes (`populateListenerFilters`).
 
 use serde_json::Value;
 
@@ -15,7 +17,8 @@ use crate::mesh_config::list;
 pub(super) struct Connection {
     /// The workload's port.
     pub(super) port: u16,
-    tls: bool,
+    /// Whether it begins with a TLS handshake.
+    pub(super) tls: bool,
     protocols: &'static [&'static str],
 }
 
@@ -51,12 +54,15 @@ pub(super) fn chain(listener: &Value, connection: Connection) -> Result<Option<&
             return Err(format!("a filter chain for `{criterion}`"));
         }
     }
-    let transport = if connection.tls { "tls" } else { "raw_buffer" };
+    let seen_as_tls = connection.tls && inspects(listener, "TlsInspector", connection.port)?;
+    let seen_as_http = !connection.tls && inspects(listener, "HttpInspector", connection.port)?;
+    let transport = if seen_as_tls { "tls" } else { "raw_buffer" };
     let of_transport = narrowed(of_port, |chain| text(chain, "transport_protocol"), &transport.to_owned());
     let protocols = |chain: &Value| -> Vec<String> {
         crate::mesh_config::strings(chain.pointer("/filter_chain_match/application_protocols"))
     };
-    let wanted = connection.protocols.iter().find_map(|protocol| {
+    let seen = if seen_as_tls || seen_as_http { connection.protocols } else { &[] };
+    let wanted = seen.iter().find_map(|protocol| {
         of_transport.iter().find(|chain| protocols(chain).iter().any(|known| known == protocol))
     });
     let found = wanted.or_else(|| of_transport.iter().find(|chain| protocols(chain).is_empty()));
@@ -64,6 +70,44 @@ pub(super) fn chain(listener: &Value, connection: Connection) -> Result<Option<&
         Some(chain) => Some(*chain),
         None => listener.get("default_filter_chain"),
     })
+}
+
+/// Whether an inspector looks at connections to a port.
+fn inspects(listener: &Value, inspector: &str, port: u16) -> Result<bool, String> {
+    let kind = |filter: &Value| {
+        filter
+            .pointer("/typed_config/@type")
+            .and_then(Value::as_str)
+            .map(|url| url.rsplit('.').next() == Some(inspector))
+    };
+    let mut found = list(listener.get("listener_filters")).iter().filter(|filter| kind(filter) == Some(true));
+    let Some(filter) = found.next() else { return Ok(false) };
+    match filter.get("filter_disabled") {
+        None => Ok(true),
+        Some(predicate) => match holds(predicate, port) {
+            Some(disabled) => Ok(!disabled),
+            None => Err(format!("where {inspector} is switched off")),
+        },
+    }
+}
+
+/// `envoy.config.listener.v3.ListenerFilterChainMatchPredicate` for a port, as far as istiod uses it.
+fn holds(predicate: &Value, port: u16) -> Option<bool> {
+    let rules = |pointer: &str| predicate.pointer(pointer).map(|rules| list(Some(rules)));
+    if predicate.get("any_match").and_then(Value::as_bool) == Some(true) {
+        Some(true)
+    } else if let Some(inner) = predicate.get("not_match") {
+        holds(inner, port).map(|holds| !holds)
+    } else if let Some(rules) = rules("/or_match/rules") {
+        rules.iter().map(|rule| holds(rule, port)).try_fold(false, |any, holds| Some(any | holds?))
+    } else if let Some(rules) = rules("/and_match/rules") {
+        rules.iter().map(|rule| holds(rule, port)).try_fold(true, |all, holds| Some(all & holds?))
+    } else {
+        let range = predicate.get("destination_port_range")?;
+        // The end is not in it, and 0 is not printed.
+        let bound = |name: &str| range.get(name).map_or(Some(0), Value::as_u64);
+        Some((bound("start")?..bound("end")?).contains(&u64::from(port)))
+    }
 }
 
 /// The chains that name this value, else those that name none.
@@ -102,7 +146,17 @@ mod tests {
             }})
         };
         let http = ["istio-http/1.0", "istio-http/1.1", "istio-h2"];
-        json!({"filter_chains": [
+        let inspector = |name: &str, off: &[u16]| {
+            let ranges: Vec<Value> = off
+                .iter()
+                .map(|port| json!({"destination_port_range": {"start": port, "end": port + 1}}))
+                .collect();
+            let disabled = json!({"or_match": {"rules": ranges}});
+            json!({"typed_config": {"@type": format!("type/envoy.x.v3.{name}")}, "filter_disabled": disabled})
+        };
+        json!({"listener_filters": [
+            inspector("TlsInspector", &[15006, 7072]), inspector("HttpInspector", &[15006, 8080]),
+        ], "filter_chains": [
             {"name": "blackhole", "filter_chain_match": {"destination_port": 15006}},
             chain("any-mtls-http", None, "tls", &http),
             chain("any-http", None, "raw_buffer", &["http/1.1", "h2c"]),
@@ -111,6 +165,8 @@ mod tests {
             chain("any-tls", None, "tls", &[]),
             chain("8080-mtls", Some(8080), "tls", &["istio", "istio-peer-exchange", "istio-http/1.1"]),
             chain("8080-plain", Some(8080), "raw_buffer", &[]),
+            chain("7072-http", Some(7072), "raw_buffer", &["http/1.1", "h2c"]),
+            chain("7072-plain", Some(7072), "raw_buffer", &[]),
         ]})
     }
 
@@ -127,6 +183,9 @@ mod tests {
             (9090, &Presents::Plaintext, Protocol::Http, Some("any-http")),
             (9090, &Presents::Plaintext, Protocol::Tcp, Some("any-plain")),
             (9090, &Presents::ForeignTls, Protocol::Tcp, Some("any-tls")),
+            // Mutual TLS is off here, and nobody looks for TLS.
+            (7072, &Presents::Plaintext, Protocol::Http, Some("7072-http")),
+            (7072, &Presents::ForeignTls, Protocol::Tcp, Some("7072-plain")),
             (15006, &Presents::Plaintext, Protocol::Tcp, Some("blackhole")),
         ] {
             let connection = Connection::new(port, presents, speaks).unwrap();
@@ -138,8 +197,13 @@ mod tests {
 
     #[test]
     fn a_criterion_that_cannot_be_told_is_not_guessed() {
-        let listener = json!({"filter_chains": [{"filter_chain_match": {"server_names": ["a"]}}]});
         let connection = Connection::new(1, &Presents::Plaintext, Protocol::Tcp).unwrap();
+        let listener = json!({"filter_chains": [{"filter_chain_match": {"server_names": ["a"]}}]});
         assert_eq!(chain(&listener, connection), Err("a filter chain for `server_names`".to_owned()));
+        let listener = json!({"listener_filters": [{
+            "typed_config": {"@type": "type/envoy.x.v3.HttpInspector"},
+            "filter_disabled": {"destination_port_range": {"start": "all"}},
+        }]});
+        assert_eq!(chain(&listener, connection), Err("where HttpInspector is switched off".to_owned()));
     }
 }

@@ -151,8 +151,9 @@ impl Proxy {
             return Ok(Door::Closed);
         }
         let filters = Box::new(Filters::read(chain, profile));
-        // A port that is declared HTTP has nothing for other protocols.
-        if filters.chain.protocol == Protocol::Http && speaks == Protocol::Tcp {
+        // Where HTTP is expected, there is nothing for other protocols, nor for TLS that nobody ends.
+        let unended = connection.tls && tls.is_none();
+        if filters.chain.protocol == Protocol::Http && (speaks == Protocol::Tcp || unended) {
             return Ok(Door::Closed);
         }
         Ok(Door::Open { filters, shows_identity: asks_for_identity })
