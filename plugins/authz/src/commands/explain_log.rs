@@ -326,3 +326,57 @@ fn say_unreadable(ui: &Ui, counts: &Counts) {
         "known are Istio's formats, as text and as JSON, and those of the mesh configuration that was read",
     ));
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    /// Where the log is, or the first line of what is wrong.
+    fn input(arguments: &[&str], is_terminal: bool) -> String {
+        let Command { arguments } = Command::try_parse_from([&["x"], arguments].concat()).unwrap();
+        match arguments.input(is_terminal) {
+            Ok(Input::Pods(_)) => "pods".to_owned(),
+            Ok(Input::File(path)) => path.to_owned(),
+            Ok(Input::Stdin) => "stdin".to_owned(),
+            Err(failure) => format!("{failure:?}"),
+        }
+    }
+
+    #[test]
+    fn where_the_log_is() {
+        for (arguments, expected) in [
+            (&["payment"][..], "pods"),
+            (&["payment", "-n", "orders", "--since", "10m", "--tail", "100"], "pods"),
+            (&["payment", "--what-if", "-f", "new.yaml"], "pods"),
+            (&["payment", "--log", "a.log", "-f", "deploy"], "a.log"),
+            (&["--log", "a.log"], "a.log"),
+            (&["--log", "-", "-f", "deploy"], "stdin"),
+            (&["payment", "--log", "-"], "stdin"),
+        ] {
+            assert_eq!(input(arguments, true), expected, "{arguments:?}");
+        }
+        assert_eq!(input(&[], false), "stdin");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_log_to_be_typed() {
+        let refused = input(&["-n", "orders"], true);
+        assert!(refused.contains("there is no log to read") && refused.contains("kubectl logs"), "{refused}");
+        for (arguments, message) in [
+            (&["payment", "-f", "deploy"][..], "manifests have no pods"),
+            (&["--log", "a.log", "--tail", "5"], "--since and --tail"),
+            (&["--log", "-", "-f", "-"], "standard input cannot be both"),
+        ] {
+            let refused = input(arguments, true);
+            assert!(refused.contains(message), "{refused}");
+        }
+    }
+}

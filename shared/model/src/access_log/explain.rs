@@ -192,9 +192,11 @@ impl<'w> Explainer<'w> {
             Fact::Absent => Some("anonymous".to_owned()),
             Fact::Unknown => None,
         };
-        if let Some(place) = &place {
-            to.assumptions.extend(self.evaluator.uncertain(place.number));
-        } else if needs_target(cause) && to.assumptions.is_empty() {
+        let doubts = place.as_ref().map_or(Vec::new(), |place| self.evaluator.uncertain(place.number));
+        let is_sure = doubts.is_empty();
+        to.assumptions.extend(doubts);
+        let is_said = to.assumptions.iter().any(|assumption| assumption.code == "target-unknown");
+        if place.is_none() && needs_target(cause) && !is_said {
             to.assumptions.push(Assumption {
                 code: "target-unknown",
                 text: "the log does not tell whose it is, so that no policy could be asked: name the workload, or read the cluster that has its pod".to_owned(),
@@ -234,6 +236,10 @@ impl<'w> Explainer<'w> {
         }
         if *cause == Cause::Proxy(None) {
             to.by = By::Unknown;
+        }
+        if !is_sure {
+            // What was not read, or is not known of the proxy, may be what refused.
+            to.changed = None;
         }
         if to.changed.is_some() {
             to.assumptions.push(Assumption {
@@ -539,8 +545,8 @@ impl<'w> Explainer<'w> {
     ) -> Option<Place> {
         let world = self.world();
         let by_pod = pod.and_then(|pod| self.of_pod(pod));
-        // In an outbound listener the application beside the proxy is the client.
-        let address = entry.address(if is_caller { Field::Remote } else { Field::Local });
+        // The client of an outbound listener is the application beside a sidecar, but anybody of a gateway.
+        let address = entry.address(if is_caller { Field::UpstreamLocal } else { Field::Local });
         let by_address = address.and_then(|address| self.of_address(address.ip()));
         if let Some(number) = by_pod {
             return Some(Place { number, name: name(world, number)? });

@@ -53,7 +53,10 @@ impl Lines {
 }
 
 fn say(bytes: &[u8], line: &mut dyn FnMut(&str)) {
-    line(&String::from_utf8_lossy(bytes));
+    match std::str::from_utf8(bytes) {
+        Ok(text) => line(text),
+        Err(_) => line(&String::from_utf8_lossy(bytes)),
+    }
 }
 
 #[cfg(test)]

@@ -54,6 +54,8 @@ pub enum Field {
     UpstreamHost,
     /// The cluster that the request was routed to.
     Cluster,
+    /// The address from which the proxy sent the request on: where it went out, the pod's own.
+    UpstreamLocal,
     /// The address that the client connected to.
     Local,
     /// The client's address as far as it is trusted: by `X-Forwarded-For` if there is one, and then with

@@ -268,7 +268,8 @@ fn key(cause: &Cause, entry: &Entry<'_>, pod: Option<&str>) -> String {
             Fact::Unknown => {}
         }
     }
-    for address in [entry.address(Field::Remote).map(|address| address.ip()), entry.peer_address()] {
+    let without_port = |field| entry.address(field).map(|address| address.ip());
+    for address in [without_port(Field::Remote), without_port(Field::UpstreamLocal), entry.peer_address()] {
         key.push('\0');
         key.push_str(&address.map_or_else(String::new, |address| address.to_string()));
     }

@@ -262,7 +262,7 @@ fn rendered(values: &[String]) -> String {
     )
 }
 
-const IN_ORDER: [(usize, Field); 16] = [
+const IN_ORDER: [(usize, Field); 17] = [
     (0, Field::Time),
     (1, Field::Method),
     (2, Field::Path),
@@ -276,6 +276,7 @@ const IN_ORDER: [(usize, Field); 16] = [
     (16, Field::Host),
     (17, Field::UpstreamHost),
     (18, Field::Cluster),
+    (19, Field::UpstreamLocal),
     (20, Field::Local),
     (21, Field::Remote),
     (22, Field::ServerName),
