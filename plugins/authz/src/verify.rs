@@ -1,5 +1,6 @@
 //! `--verify`: whether the target's running proxies do what the answer says.
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +13,6 @@ use mesh_model::question::target::Target;
 use mesh_model::world::World;
 use mesh_source::cluster::{Connection, Error, Proxies, ProxyDump, ProxyOf};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::layout;
 use crate::words;
@@ -65,6 +65,9 @@ pub(crate) struct Verified {
     of: usize,
     /// Each that was asked.
     pods: Vec<Verification>,
+    /// Whether the answer itself is not sure, so that what the proxies decide is worth telling.
+    #[serde(skip)]
+    unsure: bool,
 }
 
 /// An answer, and what the proxies say to it.
@@ -82,8 +85,8 @@ struct Pod {
     of: ProxyOf,
 }
 
-/// Asks the proxies of a target about an answer: what it rests on, and the requests that it is about, by
-/// the number of a workload that stands for those alike.
+/// Asks the proxies of a target about an answer: what it rests on, the requests that it is about, by the
+/// number of a workload that stands for those alike, and whether it is unsure.
 pub(crate) fn ask(
     ui: &Ui,
     connection: &Connection,
@@ -91,9 +94,10 @@ pub(crate) fn ask(
     target: &Target<'_>,
     scope: Scope,
     asked: &[(usize, Asked<'_>)],
+    unsure: bool,
 ) -> Result<Verified, Failure> {
     let (pods, of) = pods(evaluator, target);
-    let mut verified = Verified { agrees: true, asked: pods.len(), of, pods: Vec::new() };
+    let mut verified = Verified { agrees: true, asked: pods.len(), of, pods: Vec::new(), unsure };
     if pods.is_empty() {
         // A workload without a sidecar has no proxy to do otherwise.
         let world = evaluator.world();
@@ -101,9 +105,9 @@ pub(crate) fn ask(
         verified.agrees = !target.workloads.iter().any(injected);
         return Ok(verified);
     }
+    let proxies = Proxies::connect(connection)?;
     let progress = ui.progress();
     progress.show(format!("asking {} proxies…", pods.len()));
-    let proxies = Proxies::connect(connection)?;
     let wanted: Vec<ProxyOf> = pods.iter().map(|pod| pod.of.clone()).collect();
     let mut dumps = proxies.read(&wanted);
     for attempt in 0.. {
@@ -141,6 +145,14 @@ pub(crate) fn ask(
 /// The pods to ask, at most so many, some of each workload; and how many run.
 fn pods(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> (Vec<Pod>, usize) {
     let world = evaluator.world();
+    // As far as the server says.
+    let stopped: BTreeSet<(&str, &str)> = world
+        .objects()
+        .iter()
+        .filter(|object| object.kind == Kind::Pod)
+        .filter(|pod| pod.get("/status/phase").is_some_and(|phase| phase != "Running"))
+        .map(|pod| (pod.namespace.as_str(), pod.name.as_str()))
+        .collect();
     let mut by_workload: Vec<Vec<Pod>> = Vec::new();
     for &number in &target.workloads {
         let Some(workload) = world.workloads.get(number).filter(|workload| workload.injection.injected)
@@ -148,7 +160,10 @@ fn pods(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> (Vec<Pod>, usize)
             continue;
         };
         let ports: Vec<u16> = evaluator.ports(number).iter().map(|port| port.port).collect();
-        let running = workload.pods.iter().filter(|pod| is_running(world, &workload.namespace, pod));
+        let running = workload
+            .pods
+            .iter()
+            .filter(|pod| !stopped.contains(&(workload.namespace.as_str(), pod.as_str())));
         let pod = |pod: &String| Pod {
             number,
             of: ProxyOf { namespace: workload.namespace.clone(), pod: pod.clone(), ports: ports.clone() },
@@ -163,14 +178,6 @@ fn pods(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> (Vec<Pod>, usize)
         chosen.extend(rounds.iter_mut().filter_map(Iterator::next).take(room));
     }
     (chosen, of)
-}
-
-/// Whether a pod runs, as far as the server says.
-fn is_running(world: &World, namespace: &str, name: &str) -> bool {
-    let mut pods = world.objects().iter().filter(|object| object.kind == Kind::Pod);
-    let pod = pods.find(|object| object.namespace == namespace && object.name == name);
-    let phase = pod.and_then(|pod| pod.get("/status/phase")).and_then(Value::as_str);
-    phase.is_none_or(|phase| phase == "Running")
 }
 
 fn one(
@@ -229,13 +236,28 @@ impl Verified {
         } else if self.asked == 0 {
             vec![warn("not verified"), plain(": no pod of it runs")]
         } else if self.agrees {
-            let does = if agree == 1 { "does" } else { "do" };
-            vec![strong("verified: "), good(format!("{count} {does} what the answer says"))]
+            let does = match (agree, self.unsure) {
+                (1, false) => "does what the answer says",
+                (_, false) => "do what the answer says",
+                (1, true) => "has what the policies say",
+                (_, true) => "have what the policies say",
+            };
+            vec![strong("verified: "), good(format!("{count} {does}"))]
         } else {
             let does = if agree == 1 { "does" } else { "do" };
             vec![bad("not what the proxies do"), plain(format!(": {count} {does} what the answer says"))]
         };
         let mut lines = vec![(0, summary)];
+        if self.unsure {
+            let of_agreeing = self.pods.iter().filter(|pod| pod.agrees).flat_map(|pod| &pod.decides);
+            let mut told: Vec<&Decided> = Vec::new();
+            for decided in of_agreeing {
+                if !told.contains(&decided) {
+                    told.push(decided);
+                    lines.push((2, decision(world, decided)));
+                }
+            }
+        }
         for pod in self.pods.iter().filter(|pod| !pod.agrees || pod.code != Agreement::Agrees) {
             let code = if pod.agrees { warn(pod.code.code()) } else { bad(pod.code.code()) };
             lines
@@ -245,9 +267,8 @@ impl Verified {
                 let text = format!("it {} (port {})", difference.text, ports.join(", "));
                 lines.push((4, vec![plain(text)]));
             }
-            for decided in pod.decides.iter().filter(|decided| decided.policies != decided.proxy) {
-                lines.push((4, decision(world, decided)));
-            }
+            let told = |decided: &&Decided| !pod.agrees && (self.unsure || decided.policies != decided.proxy);
+            lines.extend(pod.decides.iter().filter(told).map(|decided| (4, decision(world, decided))));
         }
         lines
     }
@@ -256,10 +277,13 @@ impl Verified {
 fn decision(world: &World, decided: &Decided) -> Vec<Styled> {
     let caller = words::short(world, &decided.caller);
     let by = decided.rule.as_ref().map_or(String::new(), |rule| format!(" by rule {rule}"));
-    vec![
+    let mut parts = vec![
         plain(format!("{caller} to {}/{}: the proxy says ", decided.port, decided.protocol)),
         words::verdict(decided.proxy),
-        plain(format!("{by}, the policies ")),
-        words::verdict(decided.policies),
-    ]
+        plain(by),
+    ];
+    if decided.policies != decided.proxy {
+        parts.extend([plain(", the policies "), words::verdict(decided.policies)]);
+    }
+    parts
 }

@@ -54,17 +54,29 @@ fn objects(pods: &[&str]) -> Vec<Value> {
 
 /// What the command says, where the proxies of these pods have these listeners.
 fn run(arguments: &[&str], pods: &[&str], listeners: Value) -> (Option<i32>, String, String) {
+    run_with(arguments, pods, listeners, None)
+}
+
+/// The same with one object more.
+fn run_with(
+    arguments: &[&str],
+    pods: &[&str],
+    listeners: Value,
+    more: Option<Value>,
+) -> (Option<i32>, String, String) {
+    let objects: Vec<Value> = objects(pods).into_iter().chain(more).collect();
     let server = json_of("server_info.json").to_string();
     let listeners = listeners.to_string();
     let url = api_server::start(
-        &objects(pods),
+        &objects,
         Box::new(move |_, asked| match asked.split('?').next() {
             Some("/server_info") => ("200 OK", server.clone()),
             Some("/config_dump") => ("200 OK", listeners.clone()),
             _ => ("404 Not Found", String::new()),
         }),
     );
-    let kubeconfig = Path::new(env!("CARGO_TARGET_TMPDIR")).join("verify.kubeconfig");
+    let name = format!("verify-{}.kubeconfig", url.rsplit(':').next().unwrap_or_default());
+    let kubeconfig = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&kubeconfig, "{apiVersion: v1, kind: Config}").unwrap();
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_kubectl-mesh_authz"))
         .args(arguments)
@@ -145,6 +157,38 @@ fn a_refused_update_is_told_to_programs() {
     assert_eq!(pod["differences"][0], missing);
     let decides = &pod["decides"][0];
     assert_eq!([&decides["policies"], &decides["proxy"]], [&json!("allow"), &json!("deny")], "{pod:#}");
+}
+
+/// An EnvoyFilter makes the answer unknown; the proxy knows.
+#[test]
+fn what_proxies_decide_is_told_where_the_answer_is_unknown() {
+    let can = [&CAN[..], &["--port", "8080"]].concat();
+    let filter = json!({
+        "apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
+        "metadata": {"name": "lua", "namespace": "app"},
+        "spec": {"configPatches": [{"applyTo": "HTTP_FILTER", "match": {"context": "SIDECAR_INBOUND"}}]},
+    });
+    let (code, stdout, stderr) = run_with(&can, &["target-abc-1"], listeners(), Some(filter.clone()));
+    assert_eq!(code, Some(3), "{stdout}{stderr}");
+    assert!(stdout.starts_with("unknown: "), "{stdout}");
+    let last = "verified: 1 of 1 proxies asked has what the policies say
+  sa/foo.foo to 8080/http: the proxy says allow by rule istio-system/policy-2/1
+";
+    assert!(stdout.ends_with(last), "{stdout}");
+
+    let mut changed = listeners();
+    let filters = "/configs/0/active_state/listener/filter_chains/0/filters/0/typed_config/http_filters";
+    let lua = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua";
+    let lua = json!({"name": "lua", "typed_config": {"@type": lua}});
+    changed.pointer_mut(filters).unwrap().as_array_mut().unwrap().insert(0, lua);
+    let (code, stdout, _) = run_with(&can, &["target-abc-1"], changed, Some(filter));
+    assert_eq!(code, Some(3));
+    let last = "
+  pod target-abc-1: envoy-filter: EnvoyFilter app/lua changes its inbound configuration
+    it has the filter lua, which is not read (port 8080)
+    sa/foo.foo to 8080/http: the proxy says unknown, the policies allow
+";
+    assert!(stdout.ends_with(last), "{stdout}");
 }
 
 #[test]

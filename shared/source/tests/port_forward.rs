@@ -20,11 +20,13 @@ fn admin(_: &str, asked: &str) -> (&'static str, String) {
 }
 
 fn read(pods: &[&str], ports: &[u16], timeout: Duration) -> Vec<Result<ProxyDump, Error>> {
-    let kubeconfig = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("port-forward.kubeconfig");
+    let url = api_server::start(&[], Box::new(admin));
+    let name = format!("port-forward-{}.kubeconfig", url.rsplit(':').next().unwrap_or_default());
+    let kubeconfig = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&kubeconfig, "{apiVersion: v1, kind: Config}").unwrap();
     let proxies = Proxies::connect(&Connection {
         kubeconfig: Some(kubeconfig),
-        server: Some(api_server::start(&[], Box::new(admin))),
+        server: Some(url),
         request_timeout: Some(timeout),
         ..Connection::default()
     });

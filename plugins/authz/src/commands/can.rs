@@ -173,7 +173,8 @@ impl Arguments {
             Some(cluster) => {
                 let asked: Vec<(usize, Asked<'_>)> =
                     answer.cases.iter().map(|case| asked(case, &caller_name, &ask)).collect();
-                Some(verify::ask(ui, cluster, &mut evaluator, &ask.target, Scope::Requests, &asked)?)
+                let unsure = answer.verdict == Verdict::Unknown;
+                Some(verify::ask(ui, cluster, &mut evaluator, &ask.target, Scope::Requests, &asked, unsure)?)
             }
             None => None,
         };

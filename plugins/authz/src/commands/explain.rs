@@ -44,7 +44,9 @@ impl Arguments {
         let mut evaluator = Evaluator::new(&loaded.world);
         let explanation = explain(&mut evaluator, &target);
         let verified = match &cluster {
-            Some(cluster) => Some(verify::ask(ui, cluster, &mut evaluator, &target, Scope::Rules, &[])?),
+            Some(cluster) => {
+                Some(verify::ask(ui, cluster, &mut evaluator, &target, Scope::Rules, &[], false)?)
+            }
             None => None,
         };
         let answer = Answered { answer: &explanation, verification: verified.as_ref() };

@@ -63,7 +63,8 @@ impl Arguments {
             Some(cluster) => {
                 let asked: Vec<(usize, Asked<'_>)> =
                     answer.callers.iter().filter_map(|row| asked(row, &anything)).collect();
-                Some(verify::ask(ui, cluster, &mut evaluator, &target, Scope::Rules, &asked)?)
+                let unsure = answer.callers.iter().any(|row| row.access.verdict == Verdict::Unknown);
+                Some(verify::ask(ui, cluster, &mut evaluator, &target, Scope::Rules, &asked, unsure)?)
             }
             None => None,
         };

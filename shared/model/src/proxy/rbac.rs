@@ -155,9 +155,11 @@ impl Reader<'_> {
         let value = value.get("value")?;
         let claim = match path.as_slice() {
             ["payload", claim @ ..] if filter == "envoy.filters.http.jwt_authn" => claim,
-            [_] => {
-                let name = filter.strip_prefix("envoy.filters.").unwrap_or(filter);
-                let attribute = Attribute::Metadata(format!("{name}[{}]", path.concat()).into());
+            // `experimental.envoy.filters.NAME[KEY]`. Others, such as `istio_authn` of old versions, are not
+            // known to the model.
+            [key] => {
+                let name = filter.strip_prefix("envoy.filters.")?;
+                let attribute = Attribute::Metadata(format!("{name}[{key}]").into());
                 return Some(compare(attribute, values(value)?, Matcher::Text));
             }
             _ => return None,

@@ -155,11 +155,7 @@ pub fn verify(
         asked.iter().filter_map(|asked| decide(evaluator, proxy, number, asked)).collect();
     // What could not be read, where something depends on it.
     let mut unreadable: Vec<String> = match scope {
-        Scope::Requests => decided
-            .iter()
-            .filter(|(decided, _)| decided.policies != decided.proxy && decided.proxy == Verdict::Unknown)
-            .flat_map(|(_, unreadable)| unreadable.iter().cloned())
-            .collect(),
+        Scope::Requests => decided.iter().flat_map(|(_, unreadable)| unreadable.iter().cloned()).collect(),
         Scope::Rules => differences
             .iter()
             .filter(|difference| difference.what == "unreadable")
@@ -170,7 +166,8 @@ pub fn verify(
     unreadable.dedup();
     let decides: Vec<Decided> = decided.into_iter().map(|(decided, _)| decided).collect();
     let same_verdicts = decides.iter().all(|decided| decided.policies == decided.proxy);
-    let agrees = same_verdicts && (scope == Scope::Requests || differences.is_empty());
+    let agrees =
+        same_verdicts && unreadable.is_empty() && (scope == Scope::Requests || differences.is_empty());
 
     let filters: Vec<String> = world
         .envoy_filters
@@ -223,7 +220,7 @@ pub fn verify(
 }
 
 /// Decides a request by the policies and by the proxy; `None` where the proxy has no part in the answer.
-/// Beside it what the proxy has that cannot be read.
+/// Beside it what cannot be read of that on which the proxy's decision depends.
 fn decide(
     evaluator: &mut Evaluator<'_>,
     proxy: &Proxy,
@@ -264,14 +261,10 @@ fn decide(
             return decided(Verdict::Unknown, None, vec![format!("has {reason}, which is not read")]);
         }
     };
-    let names: Vec<String> = filters
-        .unreadable
-        .iter()
-        .chain(&filters.unreadable_rules)
-        .map(|what| format!("has {what}, which is not read"))
-        .collect();
+    let names =
+        |parts: &[String]| parts.iter().map(|what| format!("has {what}, which is not read")).collect();
     if !filters.unreadable.is_empty() {
-        return decided(Verdict::Unknown, None, names);
+        return decided(Verdict::Unknown, None, names(&filters.unreadable));
     }
     if let (Some(path), Some(normalization)) = (asked.path, filters.normalization) {
         request.set_path(path, normalization);
@@ -283,7 +276,9 @@ fn decide(
     let chain = &filters.chain;
     let request = evaluator.arrived(number, asked.port, chain.protocol, principal, &request);
     let judgement = evaluator.judge().judge(chain, &request);
-    decided(judgement.verdict, rule(chain, &judgement.decision), names)
+    let unknown = judgement.verdict == Verdict::Unknown;
+    let unreadable = if unknown { names(&filters.unreadable_rules) } else { Vec::new() };
+    decided(judgement.verdict, rule(chain, &judgement.decision), unreadable)
 }
 
 fn rule(chain: &Chain, decision: &Decision) -> Option<String> {
