@@ -143,7 +143,9 @@ fn an_address_that_two_have_is_nobodys() {
 fn what_the_policies_now_let_through_was_refused_by_others() {
     let world = world(shop(vec![]));
     let denial = denial(&world, refused(NONE, json!({"method": "POST"})));
-    assert_eq!(denial.explanation.changed.as_deref(), Some("rule shop/cart/0 lets it through"));
+    assert_eq!(denial.explanation.changed.as_deref(), Some("a rule lets it through"));
+    let because = &denial.explanation.because[1];
+    assert_eq!((because.policy.as_deref(), because.rule), (Some("shop/cart"), Some(0)));
     assert_eq!(denial.explanation.nearest_miss, None);
     assert_eq!(codes(&denial), ["caller-by-address", "policy-changed"]);
 }

@@ -148,8 +148,13 @@ impl Arguments {
             return Err(Failure::error(format!("no pod of {}/{} runs", target.namespace, target.name))
                 .hint("explain a log that was kept with --log FILE"));
         }
-        let unread = cluster::read_logs(connection, &logs, &mut |pod, piece| log.take(piece, Some(pod)))
-            .map_err(no_log)?;
+        let progress = log.ui.progress();
+        let unread = cluster::read_logs(connection, &logs, &mut |pod, piece| {
+            log.take(piece, Some(pod));
+            progress.show(format!("reading the log of pod {pod}…"));
+        });
+        drop(progress);
+        let unread = unread.map_err(no_log)?;
         for unread in unread {
             log.ui.warning(&format!("the log of pod {} could not be read: {}", unread.pod, unread.error));
         }

@@ -333,8 +333,8 @@ impl<'w> Explainer<'w> {
                 return;
             }
         };
-        let name = reason::rule_name(world, rule);
-        to.changed = Some(format!("rule {name} {does}"));
+        to.because.push(Because::rule(world, rule, format!("as it was read, this rule {does}")));
+        to.changed = Some(format!("a rule {does}"));
     }
 
     fn dry_run(&self, matched: &Matched, to: &mut Explanation) {

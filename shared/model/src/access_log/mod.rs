@@ -25,7 +25,7 @@ use format::Format;
 use frame::Frame;
 
 /// What a field of an access log is about. Envoy's operators and Istio's JSON keys for each are in
-/// [`format`].
+/// [`format`](mod@format).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     /// When the request began.
