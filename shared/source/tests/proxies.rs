@@ -274,3 +274,42 @@ fn what_is_no_sidecar_is_said_so() {
         assert!(error.contains("no inbound listener"), "{error}");
     }
 }
+
+/// The places of all parts of a value.
+fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    let inner: Vec<(String, &Value)> = match value {
+        Value::Object(fields) => fields.iter().map(|(name, inner)| (name.clone(), inner)).collect(),
+        Value::Array(items) => (0..).map(|index: usize| index.to_string()).zip(items).collect(),
+        _ => Vec::new(),
+    };
+    for (name, inner) in inner {
+        pointers(inner, &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), found);
+    }
+}
+
+/// What comes from a pod can be anything: it is read or named, and never ends the command.
+#[test]
+fn a_dump_that_is_malformed_anywhere_is_survived() {
+    let whole = Changed::new(MESH);
+    let mut places = Vec::new();
+    pointers(&whole.listeners, "", &mut places);
+    assert!(places.len() > 200);
+    let mut agreeing = 0;
+    for place in &places {
+        for wrong in [Value::Null, json!(-1), json!("x"), json!([{}]), json!({"x": 1})] {
+            let mut changed = Changed {
+                world: whole.world.clone(),
+                listeners: whole.listeners.clone(),
+                server: wrong.clone(),
+            };
+            *changed.listeners.pointer_mut(place).unwrap() = wrong;
+            let Ok(proxy) = Proxy::read(&changed.listeners, &changed.server) else { continue };
+            let mut evaluator = Evaluator::new(&changed.world);
+            let found = verify(&mut evaluator, target(&changed.world), "target-1", &proxy, &[], Scope::Rules);
+            agreeing += usize::from(found.agrees);
+        }
+    }
+    // What does not decide about requests may be anything: names, statistics, certificates.
+    assert!(agreeing > 0 && agreeing < places.len() * 5);
+}
