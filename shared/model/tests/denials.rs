@@ -309,3 +309,16 @@ fn an_application_that_refuses_is_no_denial_of_the_mesh() {
     assert_eq!(summary.denials[0].explanation.by, By::Application);
     assert!(!summary.has_denials());
 }
+
+#[test]
+fn the_configuration_that_the_agent_writes_out_is_its_own() {
+    let world = world(shop(vec![]));
+    let scope = Scope { namespace: "shop", anywhere: false };
+    let mut summarizer = Summarizer::new(Explainer::new(&world, None, scope));
+    let start = "2026-11-23T21:02:22.000000Z\tinfo\tEffective config: binaryPath: /usr/local/bin/envoy";
+    for line in [start, "concurrency: 1", "configPath: ./etc", "", "panic: at last"] {
+        summarizer.line(line, None);
+    }
+    let counts = summarizer.finish().counts;
+    assert_eq!((counts.own, counts.unreadable), (4, 1));
+}

@@ -44,11 +44,16 @@ fn prefix(line: &str) -> Option<(&str, &str)> {
 
 /// Whether a word is a time as RFC 3339 has it.
 pub(super) fn is_time(word: &str) -> bool {
-    let shape = word.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
-    let start = b"0000-00-00T00:00:00";
+    let start = "0000-00-00T00:00:00";
     word.len() > start.len()
-        && shape.zip(start).all(|(byte, wanted)| byte == *wanted)
+        && word.get(..start.len()).is_some_and(|word| has_shape(word, start))
         && word.bytes().skip(start.len()).all(|byte| byte.is_ascii_digit() || b".Zz+-:".contains(&byte))
+}
+
+/// Whether a text is like another in which 0 stands for any digit.
+fn has_shape(text: &str, shape: &str) -> bool {
+    let shaped = text.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
+    shaped.eq(shape.bytes())
 }
 
 /// What a line is that no format of the access log has.
@@ -79,6 +84,12 @@ pub(super) fn own(line: &str) -> Line<'static> {
 fn own_message(line: &str) -> Option<&str> {
     if let Some((time, rest)) = line.split_once('\t') {
         return is_time(time).then_some(rest);
+    }
+    // Go's own logger: `2026/11/23 21:01:29 INFO ...`.
+    if let (Some(time), Some(rest)) = (line.get(..20), line.get(20..))
+        && has_shape(time, "0000/00/00 00:00:00 ")
+    {
+        return Some(rest);
     }
     if let Some((time, rest)) = line.strip_prefix('[').and_then(|line| line.split_once(']')) {
         let is_time = time.as_bytes().first().is_some_and(u8::is_ascii_digit);

@@ -118,6 +118,9 @@ pub struct Summarizer<'w> {
     reader: Reader,
     explainer: Explainer<'w>,
     summary: Summary,
+    /// Whether the lines are those of the configuration that the agent writes out when it starts: one
+    /// message of many lines.
+    in_configuration: bool,
     /// The denial of lines that are the same but for time and port of the client.
     remembered: HashMap<String, Option<usize>>,
 }
@@ -130,6 +133,7 @@ impl<'w> Summarizer<'w> {
             reader: Reader::new(&explainer.world().mesh),
             explainer,
             summary: Summary::default(),
+            in_configuration: false,
             remembered: HashMap::new(),
         }
     }
@@ -139,6 +143,8 @@ impl<'w> Summarizer<'w> {
         self.summary.counts.read += 1;
         let (named, read) = self.reader.read(line);
         let pod = named.or(pod);
+        let continues = self.in_configuration && read == Line::Unreadable;
+        self.in_configuration = continues || line.contains("\tEffective config: ");
         match read {
             Line::Access(entry) => match Cause::of(&entry) {
                 Some(cause) => {
@@ -153,6 +159,7 @@ impl<'w> Summarizer<'w> {
                 self.deny(key, &entry, pod, |explainer| explainer.decision(shadow, &matched, pod));
             }
             Line::Own => self.summary.counts.own += 1,
+            Line::Unreadable if continues => self.summary.counts.own += 1,
             Line::Unreadable => {
                 let counts = &mut self.summary.counts;
                 counts.unreadable += 1;

@@ -198,6 +198,7 @@ fn other_lines_of_the_container() {
     for line in [
         "",
         "2026-11-23T19:53:27.511123Z\tinfo\tEnvoy proxy is ready",
+        "2026/11/23 21:01:29 INFO GOMEMLIMIT is already set, skipping",
         "[2026-11-23 19:53:27.511][20][warning][config] [source/x.cc:1] gRPC config stream closed",
         r#"{"level":"info","time":"2026-11-23T19:53:27.511123Z","msg":"Envoy proxy is ready"}"#,
         "2026-11-23T19:53:27.511123Z\tdebug\tenvoy rbac external/envoy/rbac_filter.cc:1\tshadow denied, matched policy istio-ext-authz-ns[a]-policy[b]-rule[0]\tthread=20",
