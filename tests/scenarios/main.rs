@@ -1,6 +1,10 @@
 //! Scenarios: manifests, what is done, and what must hold. They run on a real mesh (`tests/lab`).
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "a seed is of use when the test fails")]
 
+mod authorization;
 mod clients;
+mod explain_log;
 mod lab;
 mod orders;
+mod token;

@@ -385,6 +385,8 @@ fn version(stated: Option<&str>, objects: &[Arc<Object>]) -> (Profile, Option<St
         let images = ["/spec/template/spec/containers/0/image", "/spec/containers/0/image"];
         let tag = images.iter().find_map(|at| object.get(at)?.as_str()?.rsplit_once(':').map(|(_, tag)| tag));
         let labelled = label.iter().find_map(|at| object.get(at)?.as_str());
+        // 1.0.0 is what Istio's charts say until a release writes its number into them (Chart.yaml).
+        let labelled = labelled.filter(|&version| version != "1.0.0");
         if let Some(version) = labelled.into_iter().chain(tag).find_map(Version::parse) {
             let source = format!("{} {}", object.kind.name().to_ascii_lowercase(), object.key());
             return (Profile::new(version), Some(source));

@@ -19,7 +19,7 @@ import (
 // sideBySide is how many requests are under way at the same time.
 const sideBySide = 512
 
-// A wanted request. With TCP instead of URL, a connection is opened and its greeting awaited.
+// A wanted request. With TCP instead of URL, a connection is opened, a line sent and one awaited.
 type wanted struct {
 	Method  string            `json:"method"`
 	URL     string            `json:"url"`
@@ -132,7 +132,6 @@ func sendTCP(ctx context.Context, address string) (seen, error) {
 	if err := connection.SetDeadline(deadline); err != nil {
 		return seen{}, err
 	}
-	// What sends nothing can be told from HTTP only by its silence.
 	if _, err := fmt.Fprintln(connection, "hello"); err != nil {
 		return seen{}, err
 	}

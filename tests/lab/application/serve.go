@@ -83,7 +83,9 @@ func behave(name, version string) http.HandlerFunc {
 	}
 }
 
-// serveTCP greets each connection with who it is, and then says back every line.
+// serveTCP says who it is after the first line, and then every line back. Not before: Envoy decides
+// about a TCP connection when the client has sent something, and what a server says first has then
+// already come through.
 func serveTCP(listener net.Listener, name string) error {
 	for {
 		connection, err := listener.Accept()
@@ -92,10 +94,13 @@ func serveTCP(listener net.Listener, name string) error {
 		}
 		go func() {
 			defer connection.Close()
+			lines := bufio.NewReader(connection)
+			if _, err := lines.ReadString('\n'); err != nil {
+				return
+			}
 			if _, err := fmt.Fprintln(connection, name); err != nil {
 				return
 			}
-			lines := bufio.NewReader(connection)
 			_, _ = io.Copy(connection, lines)
 		}()
 	}

@@ -96,3 +96,19 @@ fn request_principals_were_split_at_the_first_slash_in_1_21_0() {
     assert!(!lets("1.21.0"));
     assert!(lets("1.21.1"));
 }
+
+#[test]
+fn the_charts_placeholder_is_not_a_version() {
+    // Istio's charts carry 1.0.0 until a release writes its number into them.
+    let version = |label: &str, image: &str| {
+        let istiod = format!(
+            "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: istiod, namespace: istio-system, \
+             labels: {{app: istiod, app.kubernetes.io/version: '{label}'}}}}, \
+             spec: {{template: {{spec: {{containers: [{{image: '{image}'}}]}}}}}}}}"
+        );
+        Mesh::new().with(&istiod).world().profile.version.to_string()
+    };
+    assert_eq!(version("1.27.3", "pilot:1.28.0"), "1.27.3");
+    assert_eq!(version("1.0.0", "pilot:1.28.0"), "1.28.0");
+    assert_eq!(version("1.0.0", "pilot:latest"), "1.31.0");
+}
