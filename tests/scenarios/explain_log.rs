@@ -55,8 +55,7 @@ fn denials_in_a_log_are_those_that_were_made() {
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
         println!("{}", answer["lines"]);
-        let denials = answer["denials"].as_array().unwrap().clone();
-        denials
+        answer["denials"].as_array().unwrap().clone()
     };
     let caller = "cluster.local/ns/logged/sa/client";
     let of_server = explain("server");

@@ -8,3 +8,4 @@ mod explain_log;
 mod lab;
 mod orders;
 mod token;
+mod verify;
