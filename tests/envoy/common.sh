@@ -32,3 +32,34 @@ tool() {
   fi
   echo "$binary"
 }
+
+# Starts a mesh, and sets KUBECONFIG. It ends when this shell does, in whichever
+# way: then its standard input is closed.
+start_lab() {
+  local programs status=0
+  programs=$("$here/../lab/build") || status=$?
+  if [[ $status == 0 && $EUID != 0 ]]; then
+    echo "the lab needs root: it makes network namespaces" >&2
+    status=3
+  fi
+  if [[ $status == 3 && ${CI:-} != true ]]; then exit 77; fi
+  if [[ $status != 0 ]]; then exit "$status"; fi
+  lab=$(mktemp -d "${TMPDIR:-/tmp}/authz-lab.XXXXXX")
+  chmod 755 "$lab" # its users are many
+  coproc MACHINE { exec "$programs/machine" "$programs" "$lab" 2>"$lab.log"; }
+  trap 'end_lab' EXIT
+  local line
+  if ! read -r line <&"${MACHINE[0]}" || [[ $line != ready ]]; then
+    echo "the lab did not come up: $line" >&2
+    cat "$lab.log" >&2
+    exit 1
+  fi
+  export KUBECONFIG=$lab/kubeconfig
+}
+
+end_lab() {
+  exec {MACHINE[1]}>&-
+  # It removes its directory last.
+  while [[ -e $lab ]]; do sleep 0.1; done
+  rm -f "$lab.log"
+}

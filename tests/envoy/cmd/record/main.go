@@ -1,7 +1,10 @@
 // Command record makes random Worlds, gives Istio's own configuration for them
 // to a real Envoy, asks it, and writes manifests and test cases.
 //
-//	record SEED COUNT OUTDIR
+//	record [-istiod] SEED COUNT OUTDIR
+//
+// Istio's code makes the filters of policies within this process; with -istiod,
+// the istiod of the cluster of $KUBECONFIG makes the whole listener (source.go).
 //
 // OUTDIR/wN/{manifests,cases}.yaml, and listeners.json, which is what Envoy
 // then dumps of its configuration; Worlds whose configuration Envoy does not
@@ -26,7 +29,6 @@ import (
 
 	"github.com/kubectl-mesh/kubectl-mesh/tests/envoy/internal/client"
 	"github.com/kubectl-mesh/kubectl-mesh/tests/envoy/internal/identity"
-	"github.com/kubectl-mesh/kubectl-mesh/tests/envoy/internal/istio"
 	"github.com/kubectl-mesh/kubectl-mesh/tests/envoy/internal/proxy"
 	"github.com/kubectl-mesh/kubectl-mesh/tests/envoy/internal/sidecar"
 	"github.com/kubectl-mesh/kubectl-mesh/tests/envoy/internal/world"
@@ -37,11 +39,12 @@ const batch = 25
 
 func main() {
 	requests := flag.Int("requests", 40, "requests for each World")
+	running := flag.Bool("istiod", false, "take whole listeners from the istiod of the cluster of $KUBECONFIG")
 	keep := flag.Bool("keep", false, "keep Envoy's configuration and logs")
 	only := flag.Int("only", -1, "make only the World of this number")
 	flag.Parse()
 	if flag.NArg() != 3 {
-		fmt.Fprintln(os.Stderr, "usage: record [-requests N] [-only N] [-keep] SEED COUNT OUTDIR")
+		fmt.Fprintln(os.Stderr, "usage: record [-istiod] [-requests N] [-only N] [-keep] SEED COUNT OUTDIR")
 		os.Exit(2)
 	}
 	seed, err := strconv.ParseUint(flag.Arg(0), 10, 64)
@@ -61,9 +64,22 @@ func main() {
 		fail(err)
 	}
 	r.keep = *keep
+	if *running {
+		if r.source, err = connect(r.server); err != nil {
+			fail(err)
+		}
+	}
+	err = r.all(count, *only)
+	if err := errors.Join(err, r.source.close()); err != nil {
+		fail(err)
+	}
+}
+
+// all records the Worlds, or only one of them, and says how many of what there were.
+func (r *recorder) all(count, only int) error {
 	var indexes []int
 	for i := range count {
-		if *only < 0 || *only == i {
+		if only < 0 || only == i {
 			indexes = append(indexes, i)
 		}
 	}
@@ -71,13 +87,17 @@ func main() {
 	for len(indexes) > 0 {
 		n := min(batch, len(indexes))
 		if err := r.record(indexes[:n]); err != nil {
-			fail(err)
+			return err
 		}
 		indexes = indexes[n:]
 	}
 	elapsed := time.Since(start)
 	fmt.Printf("seed %d: %d Worlds (%d refused by Envoy), %d decisions (%d allow, %d deny, %d name a rule) in %.1fs, %.0f a minute\n",
-		seed, r.worlds, r.refused, r.allow+r.deny, r.allow, r.deny, r.named, elapsed.Seconds(), float64(r.allow+r.deny)/elapsed.Minutes())
+		r.seed, r.worlds, r.refused, r.allow+r.deny, r.allow, r.deny, r.named, elapsed.Seconds(), float64(r.allow+r.deny)/elapsed.Minutes())
+	if r.unknown > 0 {
+		fmt.Printf("left out: %d requests, because connections had the same addresses\n", r.unknown)
+	}
+	return nil
 }
 
 func fail(err error) {
@@ -92,8 +112,9 @@ type recorder struct {
 	out       string
 	authority *identity.Authority
 	server    sidecar.ServerTLS
+	source    source
 
-	worlds, refused, allow, deny, named int
+	worlds, refused, allow, deny, named, unknown int
 }
 
 func newRecorder(seed uint64, requests int, out string) (*recorder, error) {
@@ -109,8 +130,8 @@ func newRecorder(seed uint64, requests int, out string) (*recorder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &recorder{seed: seed, requests: requests, out: out, authority: authority,
-		server: sidecar.ServerTLS{Cert: chain, Key: key, Root: authority.PEM}}, nil
+	server := sidecar.ServerTLS{Cert: chain, Key: key, Root: authority.PEM}
+	return &recorder{seed: seed, requests: requests, out: out, authority: authority, server: server, source: builders{server}}, nil
 }
 
 // address is the pod's: it depends only on the seed and the World, for
@@ -121,24 +142,32 @@ func (r *recorder) address(index int) string {
 
 type loaded struct {
 	*world.World
-	index  int
-	config *istio.Config
+	index int
+	configuration
 }
 
 // record asks one Envoy about some Worlds. When they end the process together,
 // each gets one of its own.
 func (r *recorder) record(indexes []int) error {
+	dir, err := os.MkdirTemp("", "record")
+	if err != nil {
+		return err
+	}
+	if r.keep {
+		fmt.Println("Envoy's files:", dir)
+	} else {
+		defer os.RemoveAll(dir)
+	}
 	var worlds []loaded
 	for _, index := range indexes {
-		w := world.Make(r.seed, index, r.address(index), r.requests)
-		config, err := istio.Build(w.Manifests, istio.Workload{Namespace: world.Namespace, Labels: world.Labels()},
-			[]uint32{world.HTTPPort, world.TCPPort})
+		w := world.Make(r.seed, index, r.address(index), r.requests, r.source.whole())
+		configuration, err := r.source.configure(dir, w, r.address(index))
 		if err != nil {
 			return fmt.Errorf("%s: %w\n%s", w.Name, err, w.Manifests)
 		}
-		worlds = append(worlds, loaded{w, index, config})
+		worlds = append(worlds, loaded{w, index, configuration})
 	}
-	err := r.ask(worlds)
+	err = r.ask(dir, worlds)
 	var ended *proxy.EndedError
 	if !errors.As(err, &ended) {
 		return err
@@ -154,25 +183,17 @@ func (r *recorder) record(indexes []int) error {
 	return nil
 }
 
-func (r *recorder) ask(worlds []loaded) error {
-	dir, err := os.MkdirTemp("", "record")
+func (r *recorder) ask(dir string, worlds []loaded) error {
+	clusters, end, err := r.source.application(dir)
 	if err != nil {
 		return err
 	}
-	if r.keep {
-		fmt.Println("Envoy's files:", dir)
-	} else {
-		defer os.RemoveAll(dir)
-	}
+	defer end()
 	var all []json.RawMessage
 	for _, w := range worlds {
-		ls, err := sidecar.Listeners(dir, w.Name, r.address(w.index), world.HTTPPort, world.TCPPort, w.config, r.server)
-		if err != nil {
-			return err
-		}
-		all = append(all, ls...)
+		all = append(all, w.listeners...)
 	}
-	envoy, err := proxy.Start(dir, all)
+	envoy, err := proxy.Start(dir, all, clusters...)
 	if err != nil {
 		return err
 	}
@@ -210,6 +231,9 @@ func (r *recorder) ask(worlds []loaded) error {
 		if err != nil {
 			return err
 		}
+		if listeners, err = r.source.dump(listeners); err != nil {
+			return err
+		}
 		if err := r.write(w, answers[i], entries, listeners); err != nil {
 			return fmt.Errorf("%s: %w", w.Name, err)
 		}
@@ -236,7 +260,7 @@ func (r *recorder) calls(w loaded) ([]client.Answer, error) {
 		gate <- struct{}{}
 		group.Go(func() {
 			defer func() { <-gate }()
-			answers[i], errs[i] = r.call(q, r.address(w.index))
+			answers[i], errs[i] = r.call(q, r.address(w.index), w.plain[q.Port])
 		})
 	}
 	group.Wait()
@@ -248,7 +272,9 @@ func (r *recorder) calls(w loaded) ([]client.Answer, error) {
 	return answers, nil
 }
 
-func (r *recorder) call(q world.Request, address string) (client.Answer, error) {
+// call makes a request. Sidecars know which ports take no mutual TLS, and come
+// in plaintext there, whoever they are.
+func (r *recorder) call(q world.Request, address string, plain bool) (client.Answer, error) {
 	bearer := ""
 	if q.Token != nil {
 		var err error
@@ -256,12 +282,8 @@ func (r *recorder) call(q world.Request, address string) (client.Answer, error) 
 			return client.Answer{}, err
 		}
 	}
-	port := world.TCPPort
-	if q.HTTP {
-		port = world.HTTPPort
-	}
-	call := client.Call{Source: q.Source, Target: fmt.Sprintf("%s:%d", address, port), Bytes: q.Bytes(bearer), HTTP: q.HTTP}
-	if q.From != "" {
+	call := client.Call{Source: q.Source, Target: fmt.Sprintf("%s:%d", address, q.Port), Bytes: q.Bytes(bearer), HTTP: q.HTTP}
+	if q.From != "" && !plain {
 		cert, err := r.authority.Certificate(q.From)
 		if err != nil {
 			return client.Answer{}, err
@@ -284,18 +306,23 @@ func (r *recorder) write(w loaded, answers []client.Answer, entries map[string]p
 		q, entry := w.Requests[i], entries[a.Key]
 		o := &outcomes[i]
 		if o.Unknown = entry.Shared; o.Unknown {
+			r.unknown++
 			continue
 		}
+		// An HTTP request on a TCP port is but bytes: the connection then has the reason.
 		details := entry.Closed
+		if entry.Details != "" {
+			details = entry.Details
+		}
 		if q.HTTP {
-			o.Allowed, details = a.Status == 200, entry.Details
+			o.Allowed = a.Status == 200
 			switch {
 			case a.Status == 200, a.Status == 0, a.Status >= 400 && a.Status < 500:
 			default:
 				return fmt.Errorf("status %d: %+v", a.Status, entry)
 			}
 		} else {
-			o.Allowed = a.Body == "ping\n"
+			o.Allowed = a.Body == world.Ping
 		}
 		o.RemoteIP = entry.RemoteIP
 		if o.Allowed {
@@ -340,10 +367,10 @@ func (r *recorder) files(dir string, w loaded, more map[string][]byte) error {
 		return err
 	}
 	head := fmt.Sprintf("# seed %d, World %d; Envoy %s\n", r.seed, w.index, proxy.Version)
-	for _, why := range w.config.Invalid {
-		head += "# refused by Istio's webhook: " + strings.ReplaceAll(why, "\n", " ") + "\n"
+	for _, note := range w.notes {
+		head += "# " + strings.ReplaceAll(note, "\n", " ") + "\n"
 	}
-	more["manifests.yaml"] = append([]byte(head), w.Manifests...)
+	more["manifests.yaml"] = append([]byte(head), w.manifests...)
 	for name, content := range more {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			return err

@@ -25,7 +25,7 @@ func (w *World) Cases(outcomes []Outcome, podIP string) ([]byte, error) {
 		}
 		c := object{
 			"name": fmt.Sprintf("%s-r%d", w.Name, i), "from": r.From, "to": "target." + Namespace,
-			"port": TCPPort, "protocol": "tcp", "expect": "deny",
+			"port": r.Port, "protocol": "tcp", "expect": "deny",
 		}
 		switch {
 		case r.From == "":
@@ -51,7 +51,7 @@ func (w *World) Cases(outcomes []Outcome, podIP string) ([]byte, error) {
 			request["destinationIP"] = podIP
 		}
 		if r.HTTP {
-			c["port"], c["protocol"] = HTTPPort, "http"
+			c["protocol"] = "http"
 			request["method"], request["path"], request["host"] = r.Method, r.Path, r.Host
 			headers := object{}
 			for _, h := range r.Headers {
@@ -91,10 +91,13 @@ func jwt(token map[string]any) object {
 	return out
 }
 
+// Ping is what is sent, and comes back, where no HTTP is spoken.
+const Ping = "ping\n"
+
 // Bytes are the request on the wire, HTTP/1.1 or just some bytes.
 func (r Request) Bytes(bearer string) string {
 	if !r.HTTP {
-		return "ping\n"
+		return Ping
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, r.Path, r.Host)

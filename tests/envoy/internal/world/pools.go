@@ -74,6 +74,13 @@ var badBlocks = []string{"127.0.0.1/33", "127.0.0", "127.0.0.1/", "*", "", "127.
 
 var ports = []string{"8080", "9090", "80", "9000", "08080", "0", "65535", "8080", "9090"}
 
+// wholePorts are those that only whole listeners have.
+var wholePorts = []string{"7070", "6060", "7000"}
+
+var portNames = []string{"http", "http2", "grpc", "grpc-web", "httpfoo", "web", "tcp", "tls", "https", "redis", "mysql"}
+
+var appProtocols = []string{"http", "HTTP2", "tcp", "https", "grpc", "kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss", "example.com/x", "web"}
+
 var badPorts = []string{"http", "65536", "", "-1", "+8080", "8080 ", "8080-9090", "*", "0x1f90", "8_080"}
 
 var methods = []string{"GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH"}

@@ -17,11 +17,16 @@ import (
 const (
 	HTTPPort        = 8080
 	TCPPort         = 9090
+	mutePort        = 7070 // of the Service, which does not say what is spoken
+	strayPort       = 6060 // of no Service
 	httpServicePort = 80
 	tcpServicePort  = 9000
 	Namespace       = "app"
 	rootNamespace   = "istio-system"
 )
+
+// Ports are those of the workload, in a World of whole listeners.
+func Ports() []uint32 { return []uint32{HTTPPort, TCPPort, mutePort, strayPort} }
 
 // Labels are the workload's.
 func Labels() map[string]string { return map[string]string{"app": "target", "version": "v1"} }
@@ -40,7 +45,8 @@ type World struct {
 // Request is a call as the client makes it.
 type Request struct {
 	From      string // principal; empty: plaintext
-	HTTP      bool
+	Port      int    // the workload's
+	HTTP      bool   // what is spoken
 	Method    string
 	Path      string
 	Host      string
@@ -68,19 +74,24 @@ type maker struct {
 	seen    map[string][]string
 	invalid bool // whether to put in what the webhook refuses
 	httpful bool // whether HTTP-only fields are wanted
+	whole   bool // whether listeners are whole
 	podIP   string
 	trust   []string // the mesh's trust domains
 }
 
-// Make makes World number index of a seed. The address is the workload's.
-func Make(seed uint64, index int, podIP string, requests int) *World {
+// Make makes World number index of a seed. The address is the workload's. With
+// whole listeners, not only filters of an HTTP and a TCP port, there are ports of
+// every protocol, in every mTLS mode.
+func Make(seed uint64, index int, podIP string, requests int, whole bool) *World {
 	m := &maker{
 		Rand:  rand.New(rand.NewPCG(seed, uint64(index))),
 		world: &World{Name: fmt.Sprintf("w%d", index), Audits: map[string]bool{}},
 		seen:  map[string][]string{},
+		whole: whole,
 		podIP: podIP,
 	}
-	m.invalid = m.chance(25)
+	// Where the webhook is, it takes these objects out again.
+	m.invalid = m.chance(m.ifWhole(10, 25))
 	m.httpful = m.chance(70)
 	m.manifests()
 	for range requests {
@@ -91,12 +102,19 @@ func Make(seed uint64, index int, podIP string, requests int) *World {
 
 func (m *maker) chance(percent int) bool { return m.IntN(100) < percent }
 
+func (m *maker) ifWhole(whole, filters int) int {
+	if m.whole {
+		return whole
+	}
+	return filters
+}
+
 func pick[T any](m *maker, from []T) T { return from[m.IntN(len(from))] }
 
 func (m *maker) manifests() {
 	objects := []object{namespace(Namespace), namespace(rootNamespace), namespace("foo")}
-	objects = append(objects, m.mesh(), deployment(), service())
-	if m.chance(40) {
+	objects = append(objects, m.mesh(), m.deployment(), m.service())
+	if m.chance(m.ifWhole(70, 40)) {
 		objects = append(objects, m.peerAuthentications()...)
 	}
 	if m.httpful && m.chance(80) || m.chance(20) {
@@ -154,22 +172,42 @@ func (m *maker) mesh() object {
 		"data": object{"mesh": string(text)}}
 }
 
-func deployment() object {
+func (m *maker) deployment() object {
+	ports := list{object{"containerPort": HTTPPort}, object{"containerPort": TCPPort}}
+	if m.whole {
+		ports = append(ports, object{"containerPort": mutePort}, object{"containerPort": strayPort})
+	}
 	return object{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": object{"name": "target", "namespace": Namespace},
 		"spec": object{"replicas": 1, "selector": object{"matchLabels": object{"app": "target"}},
 			"template": object{"metadata": object{"labels": Labels()}, "spec": object{"serviceAccountName": "target", "containers": list{
-				object{"name": "target", "image": "example/target", "ports": list{object{"containerPort": HTTPPort}, object{"containerPort": TCPPort}}}}}}}}
+				object{"name": "target", "image": "example/target", "ports": ports}}}}}}
 }
 
-func service() object {
+func (m *maker) service() object {
+	ports := list{
+		object{"name": "http-main", "port": httpServicePort, "targetPort": HTTPPort},
+		object{"name": "tcp-main", "port": tcpServicePort, "targetPort": TCPPort}}
+	if m.whole {
+		// 3306 is a port that istiod knows.
+		ports = append(ports, object{"name": "main", "port": pick(m, []int{7000, 7000, 7000, 3306}), "targetPort": mutePort})
+		for i, port := range ports {
+			if m.chance(35) {
+				port.(object)["name"] = fmt.Sprintf("%s-%d", pick(m, portNames), i)
+			}
+			if m.chance(15) {
+				port.(object)["appProtocol"] = pick(m, appProtocols)
+			}
+		}
+	}
 	return object{"apiVersion": "v1", "kind": "Service", "metadata": object{"name": "target", "namespace": Namespace},
-		"spec": object{"selector": object{"app": "target"}, "ports": list{
-			object{"name": "http-main", "port": httpServicePort, "targetPort": HTTPPort},
-			object{"name": "tcp-main", "port": tcpServicePort, "targetPort": TCPPort}}}}
+		"spec": object{"selector": object{"app": "target"}, "ports": ports}}
 }
 
 func (m *maker) peerAuthentications() (out []object) {
-	modes := []string{"PERMISSIVE", "STRICT", "UNSET"}
+	modes, ported := []string{"PERMISSIVE", "STRICT", "UNSET"}, []int{HTTPPort, TCPPort, httpServicePort}
+	if m.whole {
+		modes, ported = append(modes, "PERMISSIVE", "DISABLE"), append(ported, HTTPPort, TCPPort, mutePort, strayPort)
+	}
 	add := func(name, ns string, spec object) {
 		out = append(out, object{"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
 			"metadata": object{"name": name, "namespace": ns}, "spec": spec})
@@ -183,7 +221,11 @@ func (m *maker) peerAuthentications() (out []object) {
 	if m.chance(30) {
 		spec := object{"selector": object{"matchLabels": object{"app": "target"}}, "mtls": object{"mode": pick(m, modes)}}
 		if m.chance(50) {
-			spec["portLevelMtls"] = object{fmt.Sprint(pick(m, []int{HTTPPort, TCPPort, httpServicePort})): object{"mode": pick(m, modes)}}
+			levels := object{}
+			for range m.ifWhole(2, 1) {
+				levels[fmt.Sprint(pick(m, ported))] = object{"mode": pick(m, modes)}
+			}
+			spec["portLevelMtls"] = levels
 		}
 		add("target", Namespace, spec)
 	}
@@ -356,6 +398,9 @@ func (m *maker) address(name string) func() string {
 func (m *maker) port() string {
 	if m.invalid && m.chance(15) {
 		return pick(m, badPorts)
+	}
+	if m.whole && m.chance(30) {
+		return pick(m, wholePorts)
 	}
 	return pick(m, ports)
 }
@@ -544,7 +589,12 @@ func (m *maker) aim(field string, pool []string) string {
 }
 
 func (m *maker) request() Request {
-	r := Request{HTTP: m.chance(75), Source: pick(m, sources)}
+	r := Request{Port: TCPPort, HTTP: m.chance(75), Source: pick(m, sources)}
+	if m.whole {
+		r.Port = int(pick(m, Ports()))
+	} else if r.HTTP {
+		r.Port = HTTPPort
+	}
 	if m.chance(80) {
 		r.From = m.aim("principal", principals)
 		if !usable(r.From) || m.chance(50) {
