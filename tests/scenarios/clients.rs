@@ -1,4 +1,4 @@
-//! Callers for scenarios.
+//! Workloads and users for scenarios.
 
 use mesh_lab::mesh::{Error, Mesh};
 
@@ -32,7 +32,9 @@ metadata: {{ name: {name}, namespace: {namespace} }}
 spec:
   selector: {{ matchLabels: {{ app: {name} }} }}
   template:
-    metadata: {{ labels: {{ app: {name} }} }}
+    metadata:
+      labels: {{ app: {name} }}
+      annotations: {{ prometheus.io/scrape: \"true\", prometheus.io/port: \"8080\", prometheus.io/path: /metrics }}
     spec:
       serviceAccountName: {name}
       terminationGracePeriodSeconds: 1
@@ -54,4 +56,14 @@ spec:
     - {{ name: tcp, port: 9000 }}
 "
     )
+}
+
+/// Gives the user `limited` the ClusterRole of a file in docs/rbac, and the Role beside it.
+pub(crate) fn grant(mesh: &Mesh, file: &str, role: &str) {
+    mesh.apply(&format!("docs/rbac/{file}.yaml")).unwrap();
+    let user = "--user=limited";
+    mesh.kubectl(&["create", "clusterrolebinding", file, &format!("--clusterrole={role}"), user]).unwrap();
+    // Where there is no such Role, nothing is bound.
+    let namespace = "--namespace=istio-system";
+    mesh.kubectl(&["create", "rolebinding", file, &format!("--role={role}"), user, namespace]).unwrap();
 }

@@ -6,6 +6,8 @@ mod authorization;
 mod clients;
 mod explain_log;
 mod lab;
+mod metrics;
 mod orders;
+mod rights;
 mod token;
 mod verify;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mesh_lab::mesh::{Mesh, Request};
 
-use crate::clients::{client, workload};
+use crate::clients::{client, grant, workload};
 
 const ALLOW: &str = "\
 apiVersion: security.istio.io/v1
@@ -136,11 +136,4 @@ fn verify_says_what_the_proxy_really_has() {
     let post = ["can", "client", "server", "POST", "/a", "--port", "8080", "-n", "verified", "--verify"];
     let (code, said) = until(&mesh, &limited, "envoy-filter", &post);
     assert_eq!(code, Some(3), "{said}");
-}
-
-/// Gives `limited` the role of a file in docs/rbac.
-fn grant(mesh: &Mesh, file: &str, role: &str) {
-    mesh.apply(&format!("docs/rbac/{file}.yaml")).unwrap();
-    let (role, user) = (format!("--clusterrole={role}"), "--user=limited");
-    mesh.kubectl(&["create", "clusterrolebinding", file, &role, user]).unwrap();
 }

@@ -511,6 +511,32 @@ impl Mesh {
         Ok(log.lines().filter_map(line).filter(of_request).collect())
     }
 
+    /// Whether this machine lacks a program that an image of the lab is made of; then a word on stderr
+    /// says that the test is skipped. With `CI=true` nothing is skipped.
+    #[must_use]
+    #[expect(clippy::print_stderr, reason = "the test harness has no other way to say so")]
+    pub fn lacks(&self, program: &str) -> bool {
+        let there = Path::new("/usr/bin").join(program).exists();
+        let lacks = self.machine.is_some() && !there && std::env::var("CI").as_deref() != Ok("true");
+        if lacks {
+            eprintln!("skipped: {program} is not installed");
+        }
+        lacks
+    }
+
+    /// Asks the Prometheus of `tests/lab/prometheus.yaml` for one number; `None` where it knows none.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn metric(&self, query: &str) -> Result<Option<f64>, Error> {
+        let escaped: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let service = "/api/v1/namespaces/istio-system/services/prometheus:9090/proxy";
+        let path = format!("{service}/api/v1/query?query={escaped}");
+        let answer: Value = serde_json::from_str(&self.kubectl(&["get", "--raw", &path])?)?;
+        let number = answer.pointer("/data/result/0/value/1").and_then(Value::as_str);
+        Ok(number.and_then(|number| number.parse().ok()))
+    }
+
     /// Kills a part of Kubernetes: `kube-controller-manager`, `kube-scheduler`, `kubelet`, ...
     ///
     /// # Errors
