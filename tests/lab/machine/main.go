@@ -122,6 +122,7 @@ func run(programs, directory string) error {
 	if err := containers.serve(runtimeSocket); err != nil {
 		return fmt.Errorf("container runtime: %w", err)
 	}
+	go containers.serveTargets()
 	cluster := newCluster(programs, directory, state)
 	if err := cluster.control(filepath.Join(directory, "control"), calls); err != nil {
 		return err
