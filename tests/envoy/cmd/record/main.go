@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -282,7 +283,7 @@ func (r *recorder) call(q world.Request, address string, plain bool) (client.Ans
 			return client.Answer{}, err
 		}
 	}
-	call := client.Call{Source: q.Source, Target: fmt.Sprintf("%s:%d", address, q.Port), Bytes: q.Bytes(bearer), HTTP: q.HTTP}
+	call := client.Call{Source: q.Source, Target: fmt.Sprintf("%s:%d", address, q.Port), Bytes: q.Bytes(bearer), HTTP: q.HTTP, HTTP2: q.HTTP2}
 	if q.From != "" && !plain {
 		cert, err := r.authority.Certificate(q.From)
 		if err != nil {
@@ -290,8 +291,10 @@ func (r *recorder) call(q world.Request, address string, plain bool) (client.Ans
 		}
 		// The server's identity is not what is tested.
 		call.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, InsecureSkipVerify: true, ServerName: q.SNI, NextProtos: sidecar.TCPALPN}
-		if q.HTTP {
-			call.TLS.NextProtos = append(append([]string{}, sidecar.HTTPALPN...), "http/1.1")
+		if q.HTTP2 {
+			call.TLS.NextProtos = append(slices.Clone(sidecar.HTTP2ALPN), "h2")
+		} else if q.HTTP {
+			call.TLS.NextProtos = append(slices.Clone(sidecar.HTTPALPN), "http/1.1")
 		}
 	}
 	return client.Do(call)

@@ -10,8 +10,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // Call is one connection with one request.
@@ -21,6 +25,7 @@ type Call struct {
 	TLS    *tls.Config // nil for plaintext
 	Bytes  string      // what to send
 	HTTP   bool        // whether an HTTP response is expected
+	HTTP2  bool        // whether its version is 2
 }
 
 // Answer is what came back.
@@ -68,8 +73,15 @@ func Do(call Call) (Answer, error) {
 		answer.Body = string(body[:n])
 		return answer, timeout(err)
 	}
+	reader := bufio.NewReader(stream)
+	if call.HTTP2 {
+		// Behind a TCP port, the application answers in its own version.
+		if start, _ := reader.Peek(len("HTTP/1")); string(start) != "HTTP/1" {
+			return answer, timeout(answer.read2(reader))
+		}
+	}
 	method, _, _ := strings.Cut(call.Bytes, " ")
-	response, err := http.ReadResponse(bufio.NewReader(stream), &http.Request{Method: method})
+	response, err := http.ReadResponse(reader, &http.Request{Method: method})
 	if err != nil {
 		return answer, timeout(err)
 	}
@@ -83,6 +95,32 @@ func Do(call Call) (Answer, error) {
 		answer.Body = string(body)
 	}
 	return answer, nil
+}
+
+// read2 reads the only response of an HTTP/2 connection. Its error is that of the
+// connection.
+func (a *Answer) read2(reader io.Reader) error {
+	framer := http2.NewFramer(io.Discard, reader)
+	framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	for {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			return err
+		}
+		switch frame := frame.(type) {
+		case *http2.MetaHeadersFrame:
+			if a.Status, err = strconv.Atoi(frame.PseudoValue("status")); err != nil {
+				return err
+			}
+		case *http2.DataFrame:
+			a.Body += string(frame.Data())
+		case *http2.RSTStreamFrame, *http2.GoAwayFrame:
+			return nil // refused without a response
+		}
+		if frame.Header().Type <= http2.FrameHeaders && frame.Header().Flags.Has(http2.FlagDataEndStream) {
+			return nil
+		}
+	}
 }
 
 // timeout keeps only the error that no server answer explains.

@@ -17,8 +17,9 @@ type list = []any
 // The client protocols by which istiod's inbound listeners tell mesh traffic
 // (pilot/pkg/networking/core/filterchain_options.go).
 var (
-	HTTPALPN = []string{"istio-http/1.1", "istio"}
-	TCPALPN  = []string{"istio-peer-exchange", "istio"}
+	HTTPALPN  = []string{"istio-http/1.1", "istio"}
+	HTTP2ALPN = []string{"istio-h2", "istio"}
+	TCPALPN   = []string{"istio-peer-exchange", "istio"}
 )
 
 // normalization is listener_builder.go's mapping of the mesh setting.

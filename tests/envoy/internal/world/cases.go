@@ -1,9 +1,12 @@
 package world
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	"sigs.k8s.io/yaml"
 )
 
@@ -94,24 +97,56 @@ func jwt(token map[string]any) object {
 // Ping is what is sent, and comes back, where no HTTP is spoken.
 const Ping = "ping\n"
 
-// Bytes are the request on the wire, HTTP/1.1 or just some bytes.
+// Bytes are the request on the wire, HTTP or just some bytes.
 func (r Request) Bytes(bearer string) string {
 	if !r.HTTP {
 		return Ping
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, r.Path, r.Host)
+	var headers []hpack.HeaderField
+	add := func(name, value string) { headers = append(headers, hpack.HeaderField{Name: name, Value: value}) }
 	for _, h := range r.Headers {
 		for _, v := range h.Values {
-			fmt.Fprintf(&b, "%s: %s\r\n", h.Name, v)
+			add(h.Name, v)
 		}
 	}
 	if r.Forwarded != "" {
-		fmt.Fprintf(&b, "X-Forwarded-For: %s\r\n", r.Forwarded)
+		add("X-Forwarded-For", r.Forwarded)
 	}
 	if bearer != "" {
-		fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", bearer)
+		add("Authorization", "Bearer "+bearer)
+	}
+	if r.HTTP2 {
+		return r.http2(headers)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, r.Path, r.Host)
+	for _, h := range headers {
+		fmt.Fprintf(&b, "%s: %s\r\n", h.Name, h.Value)
 	}
 	b.WriteString("\r\n")
 	return b.String()
+}
+
+// http2 is a connection with the one request.
+func (r Request) http2(headers []hpack.HeaderField) string {
+	pseudo := []hpack.HeaderField{{Name: ":method", Value: r.Method}, {Name: ":scheme", Value: "http"},
+		{Name: ":authority", Value: r.Host}, {Name: ":path", Value: r.Path}}
+	var block, connection bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	for _, h := range append(pseudo, headers...) {
+		h.Name = strings.ToLower(h.Name) // HTTP/2 has no others
+		must(encoder.WriteField(h))
+	}
+	connection.WriteString(http2.ClientPreface)
+	framer := http2.NewFramer(&connection, nil)
+	must(framer.WriteSettings())
+	must(framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true}))
+	return connection.String()
+}
+
+// must is for writing to memory, which does not fail.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
 }

@@ -47,6 +47,7 @@ type Request struct {
 	From      string // principal; empty: plaintext
 	Port      int    // the workload's
 	HTTP      bool   // what is spoken
+	HTTP2     bool   // and in which version
 	Method    string
 	Path      string
 	Host      string
@@ -615,6 +616,7 @@ func (m *maker) request() Request {
 	if !r.HTTP {
 		return r
 	}
+	r.HTTP2 = m.whole && m.chance(30)
 	r.Method = pick(m, methods)
 	if m.chance(50) {
 		r.Method = "GET"
