@@ -20,6 +20,8 @@ metadata: {{ name: {namespace}, labels: {{ istio-injection: {injection} }} }}
 /// A workload of the test application with its Service and ServiceAccount, which serves HTTP on 8080 and
 /// TCP on 9000.
 pub(crate) fn workload(namespace: &str, name: &str) -> String {
+    // A cluster of others has it from where its owner put it.
+    let image = std::env::var("KUBECTL_MESH_TEST_IMAGE").unwrap_or("application".to_owned());
     format!(
         "\
 apiVersion: v1
@@ -40,7 +42,7 @@ spec:
       terminationGracePeriodSeconds: 1
       containers:
         - name: application
-          image: application
+          image: {image}
           readinessProbe: {{ httpGet: {{ path: /, port: 8080 }}, periodSeconds: 1 }}
           env:
             - {{ name: NAME, value: {name} }}

@@ -9,5 +9,6 @@ mod lab;
 mod metrics;
 mod orders;
 mod rights;
+mod strict;
 mod token;
 mod verify;

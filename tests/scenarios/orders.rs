@@ -14,6 +14,10 @@ fn count(outcomes: &[String], wanted: &str) -> usize {
 #[test]
 fn the_shop_does_what_its_readme_says() {
     let Some(mesh) = Mesh::shared() else { return };
+    // The lab's image in the place of the shop's can also call.
+    if !mesh.is_ours() {
+        return;
+    }
     mesh.apply("examples/orders").unwrap();
     client(mesh, "orders-strangers", true).unwrap();
     client(mesh, "orders-plaintext", false).unwrap();

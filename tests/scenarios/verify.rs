@@ -136,4 +136,26 @@ fn verify_says_what_the_proxy_really_has() {
     let post = ["can", "client", "server", "POST", "/a", "--port", "8080", "-n", "verified", "--verify"];
     let (code, said) = until(&mesh, &limited, "envoy-filter", &post);
     assert_eq!(code, Some(3), "{said}");
+
+    another_revision(&mesh, &limited);
+}
+
+/// A second istiod with another mesh configuration, which the limited user may not read.
+fn another_revision(mesh: &Mesh, limited: &Path) {
+    let install = concat!(env!("CARGO_MANIFEST_DIR"), "/../lab/istio/install.yaml");
+    let with = "meshConfig.pathNormalization.normalization=NONE";
+    let manifests =
+        mesh.istioctl(&["manifest", "generate", "-f", install, "--set", "revision=canary", "--set", with]);
+    mesh.apply(&manifests.unwrap()).unwrap();
+    mesh.ready("istio-system").unwrap();
+    mesh.apply(
+        "apiVersion: v1\nkind: Namespace\nmetadata: { name: revised, labels: { istio.io/rev: canary } }\n",
+    )
+    .unwrap();
+    mesh.apply(&workload("revised", "server")).unwrap();
+    mesh.ready("revised").unwrap();
+    let (code, said) =
+        until(mesh, limited, "other-revision", &["explain", "server", "-n", "revised", "--verify"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("canary"), "{said}");
 }

@@ -280,6 +280,17 @@ impl Mesh {
         })
     }
 
+    /// Whether the mesh is the lab's own, so that it has the lab's images, users and parts. Where it is
+    /// not, a word on stderr says that the test is skipped.
+    #[must_use]
+    #[expect(clippy::print_stderr, reason = "the test harness has no other way to say so")]
+    pub fn is_ours(&self) -> bool {
+        if self.machine.is_none() {
+            eprintln!("skipped: needs the lab's own mesh");
+        }
+        self.machine.is_some()
+    }
+
     /// The administrator's kubeconfig.
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
@@ -315,6 +326,20 @@ impl Mesh {
         self.kubectl_with(arguments, b"")
     }
 
+    /// Runs istioctl; what it writes to stdout.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn istioctl(&self, arguments: &[&str]) -> Result<String, Error> {
+        let mut command = Command::new(self.kubectl.with_file_name("istioctl"));
+        let output = run(command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments), b"")?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let words = format!("istioctl {}", arguments.join(" "));
+        Err(Error::Command(words, String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
+
     fn kubectl_with(&self, arguments: &[&str], input: &[u8]) -> Result<String, Error> {
         let mut command = Command::new(&self.kubectl);
         command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments);
@@ -347,7 +372,10 @@ impl Mesh {
     pub fn apply(&self, manifests: &str) -> Result<(), Error> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(manifests);
         if manifests.contains('\n') {
-            self.kubectl_with(&["apply", "-f", "-"], manifests.as_bytes())?;
+            self.kubectl_with(
+                &["apply", "--server-side", "--force-conflicts", "-f", "-"],
+                manifests.as_bytes(),
+            )?;
         } else {
             let option = if path.join("kustomization.yaml").exists() { "-k" } else { "-f" };
             self.kubectl(&["apply", option, &path.to_string_lossy()])?;
