@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::inbound::{self, InboundPort};
 use crate::labels::Labels;
 use crate::object::Kind;
-use crate::peer_authentication::InForce;
+use crate::peer_authentication::{InForce, Mode};
 use crate::service::Service;
 use crate::workload::Workload;
 use crate::world::{Assumption, World};
@@ -327,7 +327,13 @@ impl<'w> Evaluator<'w> {
         if plaintext && port.gateway.is_none() && request.sni == Fact::Unknown {
             request.sni = Fact::Absent;
         }
-        if let Some([ip]) = self.world.workloads.get(number).map(|workload| workload.pod_ips.as_slice())
+        let Some(workload) = self.world.workloads.get(number) else { return request };
+        // Where no chain is for TLS, istiod switches the inspector of TLS off (`populateListenerFilters` in
+        // `listener_inbound.go`): the name stays unread, also of TLS that is passed through.
+        if port.gateway.is_none() && self.mode(workload, port.port).mode == Mode::Disable {
+            request.sni = Fact::Absent;
+        }
+        if let [ip] = workload.pod_ips.as_slice()
             && request.destination_ip == Fact::Unknown
         {
             request.destination_ip = Fact::Known(*ip);

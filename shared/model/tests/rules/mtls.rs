@@ -135,6 +135,18 @@ fn foreign_tls_has_its_own_server_name_on_tcp() {
     assert_eq!(Mesh::new().allow(sni).any_http("anonymous"), Deny);
 }
 
+/// The proxy looks for TLS only on ports that have a chain for it.
+#[test]
+fn server_names_are_not_read_where_mutual_tls_is_disabled() {
+    let refused = |mode: &str, way: fn(Mesh) -> Mesh| {
+        let mesh = way(Mesh::new().mtls(mode)).deny("{when: [{key: connection.sni, values: [a.example]}]}");
+        mesh.verdict("client", TCP, &tcp().sni("a.example")) == Deny
+    };
+    assert!(refused("PERMISSIVE", foreign_tls));
+    assert!(!refused("DISABLE", foreign_tls));
+    assert!(!refused("DISABLE", |mesh| mesh));
+}
+
 /// 2.1: a label `istio.io/rev` counts for every kind of policy.
 #[test]
 fn a_mode_with_a_revision_counts_for_that_revision_only() {
