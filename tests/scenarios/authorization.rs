@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use mesh_lab::mesh::{Answer, Mesh, Request};
+use mesh_lab::{Answer, Mesh, Request};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use proptest::strategy::ValueTree;

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use mesh_lab::mesh::{Mesh, Request};
+use mesh_lab::{Mesh, Request};
 use serde_json::Value;
 
 use crate::clients::{client, workload};

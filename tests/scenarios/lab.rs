@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use mesh_lab::mesh::{Mesh, Request};
+use mesh_lab::{Mesh, Request};
 
 use crate::clients::{client, workload};
 

@@ -1,6 +1,6 @@
 //! Every claim of examples/orders/README.md is a request that is sent.
 
-use mesh_lab::mesh::{Mesh, Request};
+use mesh_lab::{Mesh, Request};
 
 use crate::clients::client;
 
@@ -63,7 +63,7 @@ fn who_can_call_what(mesh: &Mesh) {
             _ => ["403"; 8],
         };
         let answers = mesh.call_all(caller, &requests).unwrap();
-        let outcomes: Vec<String> = answers.iter().map(mesh_lab::mesh::Answer::outcome).collect();
+        let outcomes: Vec<String> = answers.iter().map(mesh_lab::Answer::outcome).collect();
         assert_eq!(outcomes, expected, "{caller}");
     }
 }
@@ -162,7 +162,7 @@ fn too_many_requests_get_503_at_once(mesh: &Mesh) {
         })
         .collect();
     let answers = mesh.call_all("orders/order-service", &requests).unwrap();
-    let outcomes: Vec<String> = answers.iter().map(mesh_lab::mesh::Answer::outcome).collect();
+    let outcomes: Vec<String> = answers.iter().map(mesh_lab::Answer::outcome).collect();
     let refused = answers.iter().position(|answer| answer.status == Some(503)).unwrap();
     assert!(count(&outcomes, "200") > 0, "{outcomes:?}");
     let line = &mesh.logged("orders/order-service", &format!("too-many-{refused}")).unwrap()[0];

@@ -1,6 +1,6 @@
 //! Every command does its work with the rights that docs/rbac grants, and nothing else.
 
-use mesh_lab::mesh::Mesh;
+use mesh_lab::Mesh;
 
 use crate::clients::{client, grant, workload};
 
@@ -10,7 +10,7 @@ fn mesh_authz_needs_no_more_than_its_role() {
     if !mesh.is_ours() {
         return;
     }
-    let limited = mesh.limited().unwrap();
+    let limited = mesh.limited();
     client(mesh, "rights", true).unwrap();
     mesh.apply(&workload("rights", "server")).unwrap();
     mesh.ready("rights").unwrap();

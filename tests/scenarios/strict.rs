@@ -1,6 +1,6 @@
 //! The scenario that docs/lab.md shows.
 
-use mesh_lab::mesh::{Mesh, Request};
+use mesh_lab::{Mesh, Request};
 
 use crate::clients::client;
 

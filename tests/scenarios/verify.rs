@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mesh_lab::mesh::{Mesh, Request};
+use mesh_lab::{Mesh, Request};
 
 use crate::clients::{client, grant, workload};
 
@@ -78,7 +78,7 @@ fn verify_says_what_the_proxy_really_has() {
     mesh.ready("verified").unwrap();
     mesh.settle().unwrap();
 
-    let limited = mesh.limited().unwrap();
+    let limited = mesh.limited();
     let can = ["can", "client", "server", "GET", "/a", "--port", "8080", "-n", "verified", "--verify"];
     let who_can = ["who-can", "server", "-n", "verified", "--verify"];
     let explain = ["explain", "server", "-n", "verified", "--verify"];

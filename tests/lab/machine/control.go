@@ -34,14 +34,3 @@ func (c *cluster) control(socket string, calls *recorder) error {
 	go func() { fmt.Fprintln(os.Stderr, "control:", http.Serve(listener, routes)) }()
 	return nil
 }
-
-// writeKubeconfig writes a kubeconfig with one context, `lab`.
-func writeKubeconfig(path, authority, server, token string) error {
-	return os.WriteFile(path, fmt.Appendf(nil, `apiVersion: v1
-kind: Config
-clusters: [{name: lab, cluster: {server: %q, certificate-authority: %q, tls-server-name: kubernetes.default.svc}}]
-users: [{name: lab, user: {token: %q}}]
-contexts: [{name: lab, context: {cluster: lab, user: lab}}]
-current-context: lab
-`, server, authority, token), 0o600)
-}

@@ -58,8 +58,7 @@ func enclose(programs, directory string) error {
 	if err != nil {
 		return err
 	}
-	kubeconfig, server := filepath.Join(directory, "kubeconfig"), "https://"+listener.Addr().String()
-	if err := writeKubeconfig(kubeconfig, filepath.Join(directory, "apiserver.crt"), server, administrator); err != nil {
+	if err := writeUsers(directory, "https://"+listener.Addr().String()); err != nil {
 		return err
 	}
 	defer os.RemoveAll(directory)

@@ -7,26 +7,15 @@ import (
 	"path/filepath"
 )
 
-// administrator is the bearer token of the cluster's administrator; limited is that of a user who may
-// do nothing until somebody grants it something.
-const (
-	administrator = "administrator-token"
-	limited       = "limited-token"
-)
-
 // kubeconfig is the administrator's way to the API server from inside.
-func (c *cluster) kubeconfig() string { return filepath.Join(c.state, "kubeconfig") }
+func (c *cluster) kubeconfig() string { return filepath.Join(c.directory, "inside") }
 
 // prepare writes the files that the programs read.
 func (c *cluster) prepare() error {
 	if err := os.MkdirAll(filepath.Join(c.directory, "logs"), 0o755); err != nil {
 		return err
 	}
-	if err := writeKubeconfig(c.kubeconfig(), c.authority(), "https://127.0.0.1:6443", administrator); err != nil {
-		return err
-	}
 	files := map[string]string{
-		"tokens.csv":   administrator + ",admin,1,\"system:masters\"\n" + limited + ",limited,2\n",
 		"Corefile":     fmt.Sprintf(".:53 {\n errors\n kubernetes cluster.local {\n  kubeconfig %s lab\n }\n}\n", c.kubeconfig()),
 		"kubelet.yaml": kubeletConfiguration,
 	}
@@ -54,7 +43,7 @@ func (c *cluster) flags() map[string][]string {
 			"--service-account-signing-key-file=" + state("service-account.key"),
 			"--service-account-issuer=https://kubernetes.default.svc",
 			"--service-cluster-ip-range=" + serviceNetwork,
-			"--token-auth-file=" + state("tokens.csv"),
+			"--token-auth-file=" + filepath.Join(c.directory, "tokens.csv"),
 			"--authorization-mode=RBAC",
 			"--allow-privileged=true",
 			"--kubelet-preferred-address-types=InternalIP",
