@@ -42,10 +42,7 @@ fuzz_target!(|bytes: &[u8]| {
     lines.finish(&mut line);
     let summary = summarizer.finish();
     let counts = &summary.counts;
-    assert_eq!(
-        counts.read,
-        counts.denied + counts.dry_run + counts.passed + counts.own + counts.unreadable
-    );
+    assert_eq!(counts.read, counts.denied + counts.dry_run + counts.passed + counts.own + counts.unreadable);
     assert_eq!(counts.unreadable == 0, counts.first_unreadable.is_none());
     let listed: u64 = summary.denials.iter().map(|denial| denial.count).sum();
     assert_eq!(listed + counts.not_listed, counts.denied + counts.dry_run);

@@ -61,7 +61,6 @@ func enclose(programs, directory string) error {
 	if err := writeUsers(directory, "https://"+listener.Addr().String()); err != nil {
 		return err
 	}
-	defer os.RemoveAll(directory)
 
 	machine := exec.Command("/proc/self/exe", inside, programs, directory)
 	machine.Args[0] = "machine"
@@ -88,6 +87,7 @@ func enclose(programs, directory string) error {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	select {
 	case err := <-ended:
+		// The directory stays, with the logs that say why.
 		return err
 	case <-closed:
 	case <-signals:
@@ -95,7 +95,7 @@ func enclose(programs, directory string) error {
 	// The first process of a process namespace takes all others with it.
 	_ = machine.Process.Kill()
 	<-ended
-	return nil
+	return os.RemoveAll(directory)
 }
 
 // run is the machine, seen from inside.

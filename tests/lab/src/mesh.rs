@@ -163,11 +163,14 @@ impl Mesh {
         }
         let machine = Machine { process, alive };
         if said.trim() != "ready" {
-            let log = fs::read_to_string(&log).unwrap_or_default();
             drop(machine);
-            // Without root, the first thing that fails is making the namespaces.
-            let denied = log.contains("operation not permitted");
-            return Err(if denied { Error::Impossible(log) } else { Error::Start(log) });
+            // The first thing that fails, where it is not permitted, is making the namespaces.
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            if log.contains("namespaces: ") {
+                fs::remove_dir_all(&directory)?;
+                return Err(Error::Impossible(log));
+            }
+            return Err(Error::Start(format!("{log}{} has more", directory.join("logs").display())));
         }
         Ok(Self {
             kubeconfig: directory.join("kubeconfig"),
