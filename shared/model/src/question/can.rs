@@ -10,7 +10,6 @@ use crate::authorization::evaluator::{Cause, Evaluator, Outcome};
 use crate::authorization::judge::Verdict;
 use crate::authorization::request::Request;
 use crate::inbound::{self, InboundPort};
-use crate::protocol::PortProtocol;
 use crate::world::Assumption;
 
 use super::access::{protocols, witness_json};
@@ -86,7 +85,6 @@ pub fn can(evaluator: &mut Evaluator<'_>, ask: &Ask<'_>) -> Answer {
     }
     for alike in evaluator.alike(&ask.target.workloads).iter() {
         let Some(&number) = alike.first() else { continue };
-        let Some(workload) = world.workloads.get(number) else { continue };
         let targets = who_can::names(world, alike);
         let ports = match ask.port {
             Some(port) => vec![stated_port(evaluator, number, ask, port, &mut note)],
@@ -95,12 +93,14 @@ pub fn can(evaluator: &mut Evaluator<'_>, ask: &Ask<'_>) -> Answer {
         for port in ports {
             for way in ways(evaluator, number, &port, ask) {
                 for speaks in spoken(ask, &request, &port) {
-                    let on_http = speaks == Protocol::Http && port.protocol != PortProtocol::Tcp;
-                    let outcome = if bad_path && on_http && inbound::bypass(workload, port.port).is_none() {
-                        Outcome::bad_request()
-                    } else {
-                        evaluator.outcome(number, &port, &way, speaks, &request)
-                    };
+                    let mut outcome = evaluator.outcome(number, &port, &way, speaks, &request);
+                    // A proxy that only passes bytes on, as of TLS that is not its own, reads no path.
+                    if let Cause::Policies(chain, _) = &outcome.cause
+                        && bad_path
+                        && chain.protocol == Protocol::Http
+                    {
+                        outcome = Outcome::bad_request();
+                    }
                     cases.push(Case {
                         workload: number,
                         targets: targets.clone(),

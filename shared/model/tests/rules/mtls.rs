@@ -147,6 +147,14 @@ fn server_names_are_not_read_where_mutual_tls_is_disabled() {
     assert!(!refused("DISABLE", |mesh| mesh));
 }
 
+/// A path that the proxy would answer with 400 does not matter within TLS that it passes through.
+#[test]
+fn paths_within_foreign_tls_are_not_read() {
+    let odd = http("GET /a%00b");
+    assert_eq!(foreign_tls(Mesh::new()).verdict("client", AUTO, &odd), Allow);
+    assert_eq!(Mesh::new().verdict("client", AUTO, &odd), Deny);
+}
+
 /// 2.1: a label `istio.io/rev` counts for every kind of policy.
 #[test]
 fn a_mode_with_a_revision_counts_for_that_revision_only() {
