@@ -284,7 +284,10 @@ func (r *recorder) call(q world.Request, address string, plain bool) (client.Ans
 		}
 	}
 	call := client.Call{Source: q.Source, Target: fmt.Sprintf("%s:%d", address, q.Port), Bytes: q.Bytes(bearer), HTTP: q.HTTP, HTTP2: q.HTTP2}
-	if q.From != "" && !plain {
+	switch {
+	case q.Foreign:
+		call.TLS = &tls.Config{InsecureSkipVerify: true, ServerName: q.SNI}
+	case q.From != "" && !plain:
 		cert, err := r.authority.Certificate(q.From)
 		if err != nil {
 			return client.Answer{}, err
@@ -327,7 +330,9 @@ func (r *recorder) write(w loaded, answers []client.Answer, entries map[string]p
 		} else {
 			o.Allowed = a.Body == world.Ping
 		}
-		o.RemoteIP = entry.RemoteIP
+		if o.RemoteIP = entry.RemoteIP; o.RemoteIP == "" {
+			o.RemoteIP = q.Source // nothing was read that could say otherwise
+		}
 		if o.Allowed {
 			// Envoy names an ALLOW rule only in the metadata of its HTTP filter,
 			// whose last writer is the ALLOW filter. Dry-run policies write beside it.

@@ -120,8 +120,8 @@ func mutual(inbound *listener.Listener, port uint32) bool {
 	return takes[none]
 }
 
-func (*running) application(dir string) ([]json.RawMessage, func(), error) {
-	l, cluster, err := sidecar.Application(dir)
+func (r *running) application(dir string) ([]json.RawMessage, func(), error) {
+	l, cluster, err := r.server.Application(dir)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"net"
@@ -11,8 +12,13 @@ import (
 )
 
 // Application serves what stands behind a whole listener: it answers HTTP with
-// 200 and sends bytes back.
-func Application(dir string) (net.Listener, json.RawMessage, error) {
+// 200 and sends bytes back, also within TLS that the sidecar passes on.
+func (s ServerTLS) Application(dir string) (net.Listener, json.RawMessage, error) {
+	certificate, err := tls.X509KeyPair([]byte(s.Cert), []byte(s.Key))
+	if err != nil {
+		return nil, nil, err
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}}
 	socket := filepath.Join(dir, "application.sock")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -24,7 +30,7 @@ func Application(dir string) (net.Listener, json.RawMessage, error) {
 			if err != nil {
 				return // closed
 			}
-			go answer(conn)
+			go answer(conn, config)
 		}
 	}()
 	cluster, err := json.Marshal(object{"name": application, "load_assignment": object{"cluster_name": application,
@@ -33,9 +39,15 @@ func Application(dir string) (net.Listener, json.RawMessage, error) {
 }
 
 // answer serves a connection line by line: paths may be such that no library reads them.
-func answer(conn net.Conn) {
+func answer(conn net.Conn, config *tls.Config) {
 	defer conn.Close()
-	for reader := bufio.NewReader(conn); ; {
+	reader := bufio.NewReader(conn)
+	const handshake = 0x16
+	if first, _ := reader.Peek(1); len(first) == 1 && first[0] == handshake {
+		conn = tls.Server(peeked{conn, reader}, config)
+		reader = bufio.NewReader(conn)
+	}
+	for {
 		line, err := reader.ReadString('\n')
 		if err != nil {
 			return // the proxy closed it
@@ -52,3 +64,11 @@ func answer(conn net.Conn) {
 		}
 	}
 }
+
+// peeked is a connection of which something has been read ahead.
+type peeked struct {
+	net.Conn
+	ahead io.Reader
+}
+
+func (p peeked) Read(into []byte) (int, error) { return p.ahead.Read(into) }

@@ -31,6 +31,8 @@ func (w *World) Cases(outcomes []Outcome, podIP string) ([]byte, error) {
 			"port": r.Port, "protocol": "tcp", "expect": "deny",
 		}
 		switch {
+		case r.Foreign:
+			c["from"] = "deploy/" + stranger + ".foo"
 		case r.From == "":
 			c["from"] = "anonymous"
 		case strings.Count(r.From, "/") == 1:
@@ -47,7 +49,7 @@ func (w *World) Cases(outcomes []Outcome, podIP string) ([]byte, error) {
 		if o.RemoteIP != "" {
 			request["remoteIP"] = o.RemoteIP
 		}
-		if r.From != "" && r.SNI != "" {
+		if r.TLS() && r.SNI != "" {
 			request["sni"] = r.SNI
 		}
 		if w.DestinationIP {

@@ -20,6 +20,7 @@ const (
 	mutePort        = 7070 // of the Service, which does not say what is spoken
 	strayPort       = 6060 // of no Service
 	httpServicePort = 80
+	stranger        = "stranger" // a workload that comes with TLS of its own
 	tcpServicePort  = 9000
 	Namespace       = "app"
 	rootNamespace   = "istio-system"
@@ -45,6 +46,7 @@ type World struct {
 // Request is a call as the client makes it.
 type Request struct {
 	From      string // principal; empty: plaintext
+	Foreign   bool   // TLS without the mesh's certificate
 	Port      int    // the workload's
 	HTTP      bool   // what is spoken
 	HTTP2     bool   // and in which version
@@ -57,6 +59,9 @@ type Request struct {
 	SNI       string
 	Token     map[string]any // nil: not sent
 }
+
+// TLS says whether it is made over TLS, of whichever kind.
+func (r Request) TLS() bool { return r.From != "" || r.Foreign }
 
 // Header is a name with one line for each value.
 type Header struct {
@@ -115,6 +120,9 @@ func pick[T any](m *maker, from []T) T { return from[m.IntN(len(from))] }
 func (m *maker) manifests() {
 	objects := []object{namespace(Namespace), namespace(rootNamespace), namespace("foo")}
 	objects = append(objects, m.mesh(), m.deployment(), m.service())
+	if m.whole {
+		objects = append(objects, strange()...)
+	}
 	if m.chance(m.ifWhole(70, 40)) {
 		objects = append(objects, m.peerAuthentications()...)
 	}
@@ -182,6 +190,18 @@ func (m *maker) deployment() object {
 		"spec": object{"replicas": 1, "selector": object{"matchLabels": object{"app": "target"}},
 			"template": object{"metadata": object{"labels": Labels()}, "spec": object{"serviceAccountName": "target", "containers": list{
 				object{"name": "target", "image": "example/target", "ports": ports}}}}}}
+}
+
+// strange is a caller whose sidecar is told to use TLS like that of a web site.
+func strange() []object {
+	labels := object{"app": stranger}
+	return []object{
+		{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": object{"name": stranger, "namespace": "foo"},
+			"spec": object{"selector": object{"matchLabels": labels}, "template": object{"metadata": object{"labels": labels},
+				"spec": object{"containers": list{object{"name": stranger, "image": "example/stranger"}}}}}},
+		{"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": object{"name": stranger, "namespace": "foo"},
+			"spec": object{"host": "target." + Namespace + ".svc.cluster.local", "trafficPolicy": object{"tls": object{"mode": "SIMPLE"}}}},
+	}
 }
 
 func (m *maker) service() object {
@@ -596,7 +616,9 @@ func (m *maker) request() Request {
 	} else if r.HTTP {
 		r.Port = HTTPPort
 	}
-	if m.chance(80) {
+	// Its sidecar knows only the ports of the Service.
+	r.Foreign = m.whole && r.Port != strayPort && m.chance(8)
+	if !r.Foreign && m.chance(80) {
 		r.From = m.aim("principal", principals)
 		if !usable(r.From) || m.chance(50) {
 			r.From = pick(m, principals)
@@ -606,6 +628,8 @@ func (m *maker) request() Request {
 			_, rest, _ := strings.Cut(r.From, "/")
 			r.From = pick(m, m.trust) + "/" + rest
 		}
+	}
+	if r.TLS() {
 		r.SNI = m.aim("sni", snis)
 		if strings.ContainsAny(r.SNI, "* ") {
 			r.SNI = pick(m, snis)
