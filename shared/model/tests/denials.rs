@@ -311,7 +311,7 @@ fn an_application_that_refuses_is_no_denial_of_the_mesh() {
 }
 
 #[test]
-fn the_configuration_that_the_agent_writes_out_is_its_own() {
+fn messages_of_several_lines_are_the_agents_own() {
     let world = world(shop(vec![]));
     let scope = Scope { namespace: "shop", anywhere: false };
     let mut summarizer = Summarizer::new(Explainer::new(&world, None, scope));
@@ -319,6 +319,10 @@ fn the_configuration_that_the_agent_writes_out_is_its_own() {
     for line in [start, "concurrency: 1", "configPath: ./etc", "", "panic: at last"] {
         summarizer.line(line, None);
     }
+    let probe = "2026-11-23T21:02:25.000000Z\terror\tprobes\tRequest to probe app failed: refused, original URL path = /app-health";
+    for line in [probe, "app URL path = /health"] {
+        summarizer.line(line, None);
+    }
     let counts = summarizer.finish().counts;
-    assert_eq!((counts.own, counts.unreadable), (4, 1));
+    assert_eq!((counts.own, counts.unreadable), (6, 1));
 }

@@ -112,15 +112,18 @@ impl Summary {
     }
 }
 
+/// The agent's messages of several lines: its configuration when it starts, and an application's probe that
+/// failed (pilot/cmd/pilot-agent/status/server.go).
+const SEVERAL_LINES: [&str; 2] = ["\tEffective config: ", "\tRequest to probe app failed: "];
+
 /// Reads a log line by line. What it holds does not grow with the log.
 #[derive(Debug)]
 pub struct Summarizer<'w> {
     reader: Reader,
     explainer: Explainer<'w>,
     summary: Summary,
-    /// Whether the lines are those of the configuration that the agent writes out when it starts: one
-    /// message of many lines.
-    in_configuration: bool,
+    /// Whether the lines may be the rest of one of the agent's messages of several lines.
+    in_message: bool,
     /// The denial of lines that are the same but for time and port of the client.
     remembered: HashMap<String, Option<usize>>,
 }
@@ -133,7 +136,7 @@ impl<'w> Summarizer<'w> {
             reader: Reader::new(&explainer.world().mesh),
             explainer,
             summary: Summary::default(),
-            in_configuration: false,
+            in_message: false,
             remembered: HashMap::new(),
         }
     }
@@ -143,8 +146,8 @@ impl<'w> Summarizer<'w> {
         self.summary.counts.read += 1;
         let (named, read) = self.reader.read(line);
         let pod = named.or(pod);
-        let continues = self.in_configuration && read == Line::Unreadable;
-        self.in_configuration = continues || line.contains("\tEffective config: ");
+        let continues = self.in_message && read == Line::Unreadable;
+        self.in_message = continues || SEVERAL_LINES.iter().any(|begin| line.contains(begin));
         match read {
             Line::Access(entry) => match Cause::of(&entry) {
                 Some(cause) => {
