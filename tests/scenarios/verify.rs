@@ -100,6 +100,13 @@ fn verify_says_what_the_proxy_really_has() {
     }
     assert_eq!(call(&get), "200");
 
+    // The webhook refuses what is surely wrong, and takes what Envoy will refuse.
+    let wrong = mesh.apply(&REFUSED.replace("request.auth.claims[a][]", "no.such.key"));
+    assert!(wrong.is_err_and(|error| error.to_string().contains("validation.istio.io")));
+    mesh.apply(REFUSED).unwrap();
+    mesh.delete(REFUSED).unwrap();
+    mesh.settle().unwrap();
+
     // istiod has no say: the proxy lags behind.
     mesh.stop_istiod().unwrap();
     mesh.kubectl(&["delete", "validatingwebhookconfiguration", "--all"]).unwrap();
