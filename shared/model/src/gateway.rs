@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::labels::Selector;
-use crate::mesh_config::list;
+use crate::mesh_config::{list, strings};
 use crate::object::Object;
 use crate::protocol::PortProtocol;
-use crate::service::port_number;
+use crate::service::{created, port_number};
 use crate::workload::Workload;
 
 /// One of `servers`.
@@ -22,6 +22,18 @@ pub struct Server {
     pub reason: String,
     /// Whether clients show the mesh's certificate (`tls.mode: ISTIO_MUTUAL`).
     pub mesh_identity: bool,
+    /// `port.protocol` as it is written.
+    pub word: String,
+    /// `port.name`.
+    pub port_name: String,
+    /// `hosts`, each perhaps with `NAMESPACE/` of the VirtualServices that it is for.
+    pub hosts: Vec<String>,
+    /// `tls.mode`, where there is `tls`; SIMPLE... as written.
+    pub tls: Option<String>,
+    /// `tls.httpsRedirect`.
+    pub https_redirect: bool,
+    /// `bind`.
+    pub bind: String,
     /// JSON pointer of the server.
     pub pointer: String,
 }
@@ -35,6 +47,8 @@ pub struct Gateway {
     pub selector: Selector,
     /// `servers`.
     pub servers: Vec<Server>,
+    /// `creationTimestamp`; empty in manifests.
+    pub created: String,
 }
 
 impl Gateway {
@@ -70,10 +84,40 @@ impl Gateway {
                     protocol,
                     reason,
                     mesh_identity: mode == Some("ISTIO_MUTUAL"),
+                    port_name: text(server, "/port/name"),
+                    hosts: hosts(server, &object.namespace),
+                    tls: server
+                        .get("tls")
+                        .filter(|tls| !tls.is_null())
+                        .map(|_| mode.unwrap_or("PASSTHROUGH").to_owned()),
+                    https_redirect: server.pointer("/tls/httpsRedirect").and_then(Value::as_bool)
+                        == Some(true),
+                    bind: text(server, "/bind"),
+                    word: word.to_owned(),
                     pointer: format!("/spec/servers/{index}"),
                 })
             })
             .collect();
-        Self { selector: Selector::match_labels(spec.get("selector")), servers, object: Arc::clone(object) }
+        Self {
+            selector: Selector::match_labels(spec.get("selector")),
+            servers,
+            created: created(object),
+            object: Arc::clone(object),
+        }
     }
+}
+
+fn text(value: &Value, pointer: &str) -> String {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// `./host` is for VirtualServices of the Gateway's namespace, `*/host` and `host` for all
+/// (`sanitizeServerHostNamespace`).
+fn hosts(server: &Value, namespace: &str) -> Vec<String> {
+    let full = |host: String| match host.split_once('/') {
+        Some((".", name)) => format!("{namespace}/{name}"),
+        Some(("*", name)) => name.to_owned(),
+        _ => host,
+    };
+    strings(server.get("hosts")).into_iter().map(full).collect()
 }

@@ -65,6 +65,10 @@ pub struct MeshConfig {
     pub default_service_export_to: Vec<String>,
     /// `defaultDestinationRuleExportTo`; everywhere where empty.
     pub default_destination_rule_export_to: Vec<String>,
+    /// `defaultVirtualServiceExportTo`; everywhere where empty.
+    pub default_virtual_service_export_to: Vec<String>,
+    /// `defaultHttpRetryPolicy`; Envoy's two retries where absent.
+    pub default_retries: Option<Value>,
 }
 
 impl Default for MeshConfig {
@@ -83,6 +87,8 @@ impl Default for MeshConfig {
             outbound: Outbound::AllowAny,
             default_service_export_to: Vec::new(),
             default_destination_rule_export_to: Vec::new(),
+            default_virtual_service_export_to: Vec::new(),
+            default_retries: None,
         }
     }
 }
@@ -137,6 +143,8 @@ impl MeshConfig {
             outbound: Outbound::read(mesh.get("outboundTrafficPolicy")).unwrap_or_default(),
             default_service_export_to: strings(mesh.get("defaultServiceExportTo")),
             default_destination_rule_export_to: strings(mesh.get("defaultDestinationRuleExportTo")),
+            default_virtual_service_export_to: strings(mesh.get("defaultVirtualServiceExportTo")),
+            default_retries: mesh.get("defaultHttpRetryPolicy").filter(|policy| !policy.is_null()).cloned(),
         }
     }
 

@@ -31,6 +31,8 @@ pub struct ServicePort {
     pub protocol: PortProtocol,
     /// Where the protocol comes from.
     pub reason: String,
+    /// Whether it is declared to be TLS, of which callers' proxies read the server name.
+    pub is_tls: bool,
 }
 
 /// A Service.
@@ -98,5 +100,10 @@ fn read_port(value: &Value) -> Option<ServicePort> {
     let name = text("name").unwrap_or_default();
     let (protocol, reason) =
         PortProtocol::of_service_port(port, name, text("protocol").unwrap_or("TCP"), text("appProtocol"));
-    Some(ServicePort { port, name: name.to_owned(), target, protocol, reason })
+    let word = text("appProtocol").unwrap_or(name);
+    let is_tls = matches!(
+        word.split_once('-').map_or(word, |(word, _)| word).to_ascii_lowercase().as_str(),
+        "tls" | "https"
+    );
+    Some(ServicePort { port, name: name.to_owned(), target, protocol, reason, is_tls })
 }

@@ -26,6 +26,21 @@ pub struct IngressListener {
     pub pointer: String,
 }
 
+/// One of `egress`: what callers behind the proxy can name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressListener {
+    /// `hosts` as they are written.
+    pub hosts: Vec<String>,
+    /// `port.number`; any where absent.
+    pub port: Option<u16>,
+    /// `port.protocol`.
+    pub protocol: String,
+    /// `bind`.
+    pub bind: Option<String>,
+    /// JSON pointer of the listener.
+    pub pointer: String,
+}
+
 /// A Sidecar object.
 #[derive(Clone, Debug)]
 pub struct Sidecar {
@@ -35,8 +50,8 @@ pub struct Sidecar {
     pub selector: Option<Selector>,
     /// `ingress`.
     pub ingress: Vec<IngressListener>,
-    /// `egress`, each with its hosts and its port; `None` where absent: all that is exported.
-    pub egress: Option<Vec<(Vec<String>, Option<u16>)>>,
+    /// `egress`; `None` where absent: all that is exported.
+    pub egress: Option<Vec<EgressListener>>,
     /// `outboundTrafficPolicy`; `None` inherits the mesh's.
     pub outbound: Option<Outbound>,
     /// `creationTimestamp`.
@@ -63,7 +78,17 @@ impl Sidecar {
             .collect();
         let egress: Vec<_> = list(spec.get("egress"))
             .iter()
-            .map(|listener| (strings(listener.get("hosts")), port_number(listener.pointer("/port/number"))))
+            .enumerate()
+            .map(|(index, listener)| {
+                let text = |pointer: &str| listener.pointer(pointer).and_then(Value::as_str);
+                EgressListener {
+                    hosts: strings(listener.get("hosts")),
+                    port: port_number(listener.pointer("/port/number")).filter(|port| *port != 0),
+                    protocol: text("/port/protocol").unwrap_or_default().to_owned(),
+                    bind: text("/bind").filter(|bind| !bind.is_empty()).map(str::to_owned),
+                    pointer: format!("/spec/egress/{index}"),
+                }
+            })
             .collect();
         Self {
             selector: spec
@@ -82,8 +107,8 @@ impl Sidecar {
     #[must_use]
     pub fn imports(&self, namespace: &str, owner: &str, name: &str, port: u16) -> bool {
         let Some(egress) = &self.egress else { return true };
-        egress.iter().filter(|(_, only)| only.is_none_or(|only| only == port)).any(|(hosts, _)| {
-            hosts.iter().any(|entry| {
+        egress.iter().filter(|listener| listener.port.is_none_or(|only| only == port)).any(|listener| {
+            listener.hosts.iter().any(|entry| {
                 let (from, pattern) = entry.split_once('/').unwrap_or(("*", entry));
                 let from = match from {
                     "*" => true,

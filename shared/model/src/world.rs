@@ -16,8 +16,10 @@ use crate::peer_authentication::{PeerAuthentication, PeerAuthentications};
 use crate::policy::AuthorizationPolicy;
 use crate::request_authentication::RequestAuthentication;
 use crate::service::Service;
+use crate::service_entry::ServiceEntry;
 use crate::sidecar::Sidecar;
 use crate::version::{Profile, Version};
+use crate::virtual_service::VirtualService;
 use crate::workload::{self, Workload};
 
 /// Something that is assumed in an answer because it could not be known.
@@ -91,6 +93,10 @@ pub struct World {
     pub sidecars: Vec<Sidecar>,
     /// Gateway objects.
     pub gateways: Vec<Gateway>,
+    /// VirtualServices, as they are written, the oldest first.
+    pub virtual_services: Vec<VirtualService>,
+    /// ServiceEntries.
+    pub service_entries: Vec<ServiceEntry>,
     /// EnvoyFilters.
     pub envoy_filters: Vec<Arc<Object>>,
     policies_of: BTreeMap<String, Vec<usize>>,
@@ -150,6 +156,10 @@ impl World {
         let request_authentications: Vec<RequestAuthentication> =
             seen(Kind::RequestAuthentication).map(RequestAuthentication::read).collect();
         let gateways: Vec<Gateway> = seen(Kind::Gateway).map(Gateway::read).collect();
+        let mut virtual_services: Vec<VirtualService> =
+            seen(Kind::VirtualService).map(VirtualService::read).collect();
+        virtual_services.sort_by(VirtualService::order);
+        let service_entries = seen(Kind::ServiceEntry).map(ServiceEntry::read).collect();
 
         let selected_by: BTreeSet<String> = policies
             .iter()
@@ -187,6 +197,8 @@ impl World {
             destination_rules,
             sidecars,
             gateways,
+            virtual_services,
+            service_entries,
             envoy_filters,
             policies_of,
             destination_rules_of,

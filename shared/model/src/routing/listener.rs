@@ -1,0 +1,369 @@
+//! Where a sidecar takes a connection: by its address and port, then by what it begins with.
+//!
+//! Rules: `buildSidecarOutboundListeners` in `pilot/pkg/networking/core/listener.go`, the filter chains of
+//! `pilot/pkg/networking/core/tls.go`.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::host;
+use crate::routing::action::{Cluster, Weighted};
+use crate::routing::registry::{Addressing, Registry, Speaks};
+use crate::routing::scope::{Egress, Known, Scope};
+use crate::routing::table::Caller;
+use crate::virtual_service::{Destination, Place, VirtualService};
+
+/// A way for connections that are not HTTP.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// The server names that it is for; all where empty.
+    pub server_names: Vec<String>,
+    /// The destinations that it is for; all where empty.
+    pub subnets: Vec<String>,
+    /// Where it leads.
+    pub clusters: Vec<Weighted>,
+    /// The number of the VirtualService; `None` where none says it.
+    pub virtual_service: Option<usize>,
+    /// The route in its VirtualService.
+    pub place: Option<Place>,
+}
+
+impl Chain {
+    /// How narrow its subnets are around an address; `None` where it is outside.
+    fn subnet_fit(&self, address: Option<IpAddr>) -> Option<u8> {
+        if self.subnets.is_empty() {
+            return Some(0);
+        }
+        let address = address?;
+        let lengths = self.subnets.iter().filter_map(|subnet| {
+            let single = || subnet.parse::<IpAddr>().map(IpNet::from).ok();
+            let net: IpNet = subnet.parse().ok().or_else(single)?;
+            net.contains(&address).then_some(net.prefix_len() + 1)
+        });
+        lengths.max()
+    }
+
+    /// How exactly it names a server; `None` where it names others.
+    fn name_fit(&self, server_name: Option<&str>) -> Option<usize> {
+        if self.server_names.is_empty() {
+            return Some(0);
+        }
+        let name = server_name?.to_ascii_lowercase();
+        let lengths = self.server_names.iter().filter_map(|wanted| {
+            let wanted = wanted.to_ascii_lowercase();
+            match wanted.strip_prefix('*') {
+                // An exact name is more than any wildcard.
+                None => (wanted == name).then_some(usize::MAX),
+                // `*` alone is no name at all.
+                Some("") => Some(0),
+                Some(suffix) => (name.len() > suffix.len() && name.ends_with(suffix)).then_some(suffix.len()),
+            }
+        });
+        lengths.max()
+    }
+
+    /// The chain that takes a connection: the narrowest subnet is chosen first, and of its chains the most
+    /// exact server name; Envoy never goes back to a wider subnet (`FilterChainMatch`).
+    #[must_use]
+    pub fn choose<'c>(
+        chains: &'c [Self],
+        address: Option<IpAddr>,
+        server_name: Option<&str>,
+    ) -> Option<&'c Self> {
+        let narrowest = chains.iter().filter_map(|chain| chain.subnet_fit(address)).max()?;
+        let within = || chains.iter().filter(|chain| chain.subnet_fit(address) == Some(narrowest));
+        let best = within().filter_map(|chain| chain.name_fit(server_name)).max()?;
+        within().find(|chain| chain.name_fit(server_name) == Some(best))
+    }
+
+    /// Whether some chain is for the subnet of an address, so that even HTTP goes that way.
+    #[must_use]
+    pub(crate) fn any_around(chains: &[Self], address: Option<IpAddr>) -> bool {
+        chains.iter().any(|chain| chain.subnet_fit(address).is_some_and(|fit| fit > 0))
+    }
+}
+
+/// Which HTTP routes a listener has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Http {
+    /// Those of the port.
+    OfPort,
+    /// Those of one host of the port.
+    OfHost(String),
+}
+
+/// What a sidecar does with connections to an address and port.
+#[derive(Clone, Debug, Default)]
+pub struct Listener {
+    /// How HTTP is routed, if it is known as such.
+    pub http: Option<Http>,
+    /// Whether HTTP is told from other bytes by how it begins.
+    is_sniffed: bool,
+    /// The ways for all else.
+    pub chains: Vec<Chain>,
+    is_locked: bool,
+}
+
+/// What a listener is looked up by: the address of one host, or none for all.
+type Key = Option<IpAddr>;
+
+/// What a sidecar's listeners are made of.
+pub(crate) struct Builder<'a, 'r> {
+    pub scope: &'a Scope<'r>,
+    pub registry: &'r Registry,
+    pub virtual_services: &'a [VirtualService],
+    pub caller: Caller<'a>,
+    /// The addresses of the caller itself: it has no listeners for those.
+    pub own: &'a [IpAddr],
+}
+
+impl<'r> Builder<'_, 'r> {
+    /// The listener for an address and port; `None` where the proxy has none.
+    pub(crate) fn listener(&self, address: Option<IpAddr>, port: u16) -> Option<Listener> {
+        let mut listeners = self.all(port);
+        let exact = address.and_then(|_| listeners.iter().position(|(key, _)| *key == address));
+        let found = exact.or_else(|| listeners.iter().position(|(key, _)| key.is_none()))?;
+        Some(listeners.swap_remove(found).1)
+    }
+
+    fn all(&self, port: u16) -> Vec<(Key, Listener)> {
+        let mut listeners: Vec<(Key, Listener)> = Vec::new();
+        for egress in &self.scope.egress {
+            match egress.port {
+                Some((number, _)) if number != port => {}
+                // Callers reach it by its own address only, which is not that of a host.
+                Some(_) if egress.has_bind || egress.is_http_proxy => {}
+                Some((_, speaks)) => {
+                    for known in &egress.hosts {
+                        self.add(&mut listeners, egress, known, speaks, port, known.host.address);
+                    }
+                }
+                None => {
+                    for (_, listener) in &mut listeners {
+                        listener.is_locked = true;
+                    }
+                    for known in &egress.hosts {
+                        let Some(one) = known.port(port) else { continue };
+                        let by_pod = known.host.kind.is_passthrough()
+                            && known.host.address.is_none()
+                            && matches!(one.speaks, Speaks::Tcp | Speaks::Tls | Speaks::Sniffed);
+                        if !by_pod {
+                            self.add(&mut listeners, egress, known, one.speaks, port, known.host.address);
+                            continue;
+                        }
+                        let pods = self.registry.instances(known.host, port);
+                        let selects = known.host.is_service() || known.host.selector().is_some();
+                        if pods.is_empty() && !selects {
+                            self.add(&mut listeners, egress, known, one.speaks, port, None);
+                        }
+                        for pod in pods.into_iter().filter(|pod| !self.own.contains(pod)) {
+                            self.add(&mut listeners, egress, known, one.speaks, port, Some(pod));
+                        }
+                    }
+                }
+            }
+        }
+        listeners
+    }
+
+    fn add(
+        &self,
+        listeners: &mut Vec<(Key, Listener)>,
+        egress: &Egress<'r>,
+        known: &Known<'r>,
+        speaks: Speaks,
+        port: u16,
+        address: Key,
+    ) {
+        if known.host.kind == Addressing::Alias || speaks == Speaks::Udp {
+            return;
+        }
+        let key = if speaks == Speaks::Http { None } else { address };
+        let existing = listeners.iter().position(|(other, _)| *other == key);
+        let existing = existing.and_then(|at| listeners.get_mut(at)).map(|(_, listener)| listener);
+        if existing.as_ref().is_some_and(|listener| listener.is_locked) {
+            return;
+        }
+        let chains = || self.chains(egress, known, speaks, port);
+        let http = || match (speaks, key) {
+            (Speaks::Sniffed, Some(_)) => Http::OfHost(known.host.name.clone()),
+            _ => Http::OfPort,
+        };
+        match (speaks, existing) {
+            (Speaks::Http, Some(listener)) => {
+                if listener.http.is_none() {
+                    listener.http = Some(http());
+                    listener.is_sniffed = true;
+                }
+            }
+            (Speaks::Http, None) => {
+                let http = Some(http());
+                listeners.push((key, Listener { http, is_sniffed: true, ..Listener::default() }));
+            }
+            (Speaks::Sniffed, Some(listener)) => {
+                if listener.http.is_none() {
+                    merge(&mut listener.chains, chains());
+                    listener.http = Some(http());
+                    listener.is_sniffed = true;
+                }
+            }
+            (Speaks::Sniffed, None) => {
+                let (http, chains) = (Some(http()), chains());
+                listeners.push((key, Listener { http, is_sniffed: true, chains, is_locked: false }));
+            }
+            (_, Some(listener)) => merge(&mut listener.chains, chains()),
+            (_, None) => listeners.push((key, Listener { chains: chains(), ..Listener::default() })),
+        }
+    }
+
+    fn chains(&self, egress: &Egress<'r>, known: &Known<'r>, speaks: Speaks, port: u16) -> Vec<Chain> {
+        let name = &known.host.name;
+        let of_host = || {
+            let numbers = egress.virtual_services.iter().copied();
+            numbers
+                .filter_map(|number| Some((number, self.virtual_services.get(number)?)))
+                .filter(move |(_, one)| one.hosts.iter().any(|host| host::overlap(host, name)))
+        };
+        let blocks: Vec<String> = known.host.block.iter().cloned().collect();
+        let mut chains = Vec::new();
+        if speaks == Speaks::Tls {
+            let mut subnets = blocks.clone();
+            let mut seen = Vec::new();
+            for (number, one) in of_host() {
+                for route in one.tls.iter().filter(|route| !route.destinations.is_empty()) {
+                    for matches in
+                        route.matches.iter().filter(|m| self.caller.fits_connection(&m.caller, port))
+                    {
+                        // Once named, they hold for the matches after it too.
+                        if !matches.destination_subnets.is_empty() {
+                            subnets.clone_from(&matches.destination_subnets);
+                        }
+                        let asked = (&matches.sni_hosts, &matches.destination_subnets);
+                        if seen.contains(&asked) {
+                            continue;
+                        }
+                        seen.push(asked);
+                        chains.push(Chain {
+                            server_names: matches.sni_hosts.clone(),
+                            subnets: subnets.clone(),
+                            clusters: self.clusters(&route.destinations, port),
+                            virtual_service: Some(number),
+                            place: Some(route.place.clone()),
+                        });
+                    }
+                }
+            }
+            if chains.is_empty() {
+                let shares_address = !subnets.is_empty() || known.host.address.is_none() && !by_pod(known);
+                let mut server_names = Vec::new();
+                if shares_address {
+                    server_names.push(name.clone());
+                    server_names.extend(known.aliases.iter().cloned());
+                }
+                chains.push(self.default_chain(known, port, server_names, subnets));
+            }
+            return chains;
+        }
+        for (number, one) in of_host() {
+            for route in one.tcp.iter().filter(|route| !route.destinations.is_empty()) {
+                let chain = |subnets: Vec<String>, is_named: bool| Chain {
+                    server_names: Vec::new(),
+                    subnets,
+                    clusters: self.clusters(&route.destinations, port),
+                    virtual_service: Some(number).filter(|_| is_named),
+                    place: Some(route.place.clone()),
+                };
+                if route.matches.is_empty() {
+                    chains.push(chain(blocks, true));
+                    return chains;
+                }
+                let mut subnets: Vec<String> = Vec::new();
+                for matches in route.matches.iter().filter(|m| self.caller.fits_connection(&m.caller, port)) {
+                    if matches.destination_subnets.is_empty() {
+                        chains.push(chain(blocks, true));
+                        return chains;
+                    }
+                    subnets.extend(matches.destination_subnets.iter().cloned());
+                }
+                if !subnets.is_empty() {
+                    chains.push(chain(subnets, true));
+                }
+            }
+        }
+        chains.push(self.default_chain(known, port, Vec::new(), blocks));
+        chains
+    }
+
+    fn default_chain(
+        &self,
+        known: &Known<'r>,
+        port: u16,
+        server_names: Vec<String>,
+        subnets: Vec<String>,
+    ) -> Chain {
+        let port = match known.ports.as_slice() {
+            [only] => only.number,
+            _ => port,
+        };
+        let cluster = Cluster { host: known.host.name.clone(), port, subset: String::new() };
+        Chain {
+            server_names,
+            subnets,
+            clusters: vec![Weighted { cluster, weight: 1, place: None }],
+            virtual_service: None,
+            place: None,
+        }
+    }
+
+    fn clusters(&self, destinations: &[Destination], port: u16) -> Vec<Weighted> {
+        clusters(destinations, port, &|name| self.scope.host(name))
+    }
+}
+
+/// The destinations of a tls or tcp route (`buildOutboundNetworkFilters`): without a port it is the host's
+/// only one, else the one that the caller asked for.
+pub(crate) fn clusters<'k, 'r: 'k>(
+    destinations: &[Destination],
+    port: u16,
+    known: &dyn Fn(&str) -> Option<&'k Known<'r>>,
+) -> Vec<Weighted> {
+    let single = destinations.len() == 1;
+    let taken = destinations.iter().filter(|destination| single || destination.weight > 0);
+    taken
+        .map(|destination| {
+            let known = known(&destination.host);
+            let only = known.and_then(|known| match known.ports.as_slice() {
+                [only] => Some(only.number),
+                _ => None,
+            });
+            Weighted {
+                cluster: Cluster {
+                    host: known
+                        .and_then(|known| known.host.alias_of.clone())
+                        .unwrap_or_else(|| destination.host.clone()),
+                    port: destination.port.or(only).unwrap_or(port),
+                    subset: destination.subset.clone(),
+                },
+                weight: if single { 1 } else { destination.weight },
+                place: Some(destination.place.clone()),
+            }
+        })
+        .collect()
+}
+
+/// Whether callers reach it by the addresses of its pods.
+fn by_pod(known: &Known<'_>) -> bool {
+    known.host.kind == Addressing::Headless
+}
+
+/// Adds chains that do not take what others take already (`mergeTCPFilterChains`).
+fn merge(chains: &mut Vec<Chain>, new: Vec<Chain>) {
+    for chain in new {
+        let is_taken =
+            chains.iter().any(|old| old.server_names == chain.server_names && old.subnets == chain.subnets);
+        if !is_taken {
+            chains.push(chain);
+        }
+    }
+}

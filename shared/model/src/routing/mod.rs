@@ -1,0 +1,202 @@
+//! Which way a caller's request takes: VirtualService, route, DestinationRule, subset, endpoints.
+//!
+//! Everything is made as istiod makes it for the caller's proxy: first what the proxy knows of
+//! ([`scope`]), then the listener that takes the connection ([`listener`]), the virtual host and route
+//! ([`table`]), and last the clusters, which exist or do not ([`rules`]). `tests/envoy/check --routes`
+//! compares all of it with what a real istiod generates.
+
+pub mod action;
+mod delegate;
+mod gateway;
+pub mod listener;
+pub mod registry;
+pub mod request;
+pub mod resolve;
+pub mod rules;
+pub mod scope;
+pub mod table;
+mod virtual_services;
+
+use std::net::IpAddr;
+
+pub use delegate::Dropped;
+pub use virtual_services::VirtualServices;
+
+use crate::labels::Labels;
+use crate::routing::action::Cluster;
+use crate::routing::listener::Listener;
+use crate::routing::registry::{Endpoint, Registry};
+use crate::routing::rules::{Rule, Rules, Subset};
+use crate::routing::scope::Scope;
+use crate::routing::table::{Caller, Sidecar, Table, mesh};
+use crate::service_entry::Resolution;
+use crate::virtual_service::MESH;
+use crate::workload::Workload;
+use crate::world::World;
+
+/// A World's routing, indexed.
+#[derive(Clone, Debug)]
+pub struct Routing<'w> {
+    world: &'w World,
+    /// The hosts that callers can name.
+    pub registry: Registry,
+    /// VirtualServices, with their delegates.
+    pub virtual_services: VirtualServices,
+    /// DestinationRules, merged.
+    pub rules: Rules,
+}
+
+impl<'w> Routing<'w> {
+    /// Of a World.
+    #[must_use]
+    pub fn new(world: &'w World) -> Self {
+        Self {
+            world,
+            registry: Registry::new(world),
+            virtual_services: VirtualServices::new(world),
+            rules: Rules::new(world),
+        }
+    }
+
+    /// The World.
+    #[must_use]
+    pub fn world(&self) -> &'w World {
+        self.world
+    }
+
+    /// The proxy before a workload.
+    #[must_use]
+    pub fn proxy(&self, workload: &'w Workload) -> Proxy<'_, 'w> {
+        let scope = if workload.is_gateway {
+            Scope::of_gateway(&self.registry, &workload.namespace)
+        } else {
+            Scope::of_sidecar(
+                &self.registry,
+                &self.virtual_services,
+                &workload.namespace,
+                self.world.sidecar_of(workload),
+                self.world.mesh.outbound,
+            )
+        };
+        Proxy { routing: self, workload, scope }
+    }
+}
+
+/// One caller's proxy.
+#[derive(Clone, Debug)]
+pub struct Proxy<'r, 'w> {
+    routing: &'r Routing<'w>,
+    /// The workload that it stands before, or the gateway that it is.
+    pub workload: &'w Workload,
+    /// What it knows of.
+    pub scope: Scope<'r>,
+}
+
+/// A destination as a proxy has it.
+#[derive(Clone, Debug)]
+pub struct Landing<'r> {
+    /// Whether the proxy has it; else requests for it are answered with 503.
+    pub exists: bool,
+    /// The DestinationRule that the proxy goes by.
+    pub rule: Option<&'r Rule>,
+    /// The subset in that rule.
+    pub subset: Option<&'r Subset>,
+    /// Whether requests go to the address that the caller asked for.
+    pub is_passthrough: bool,
+    /// What takes the requests; none where that is not known beforehand.
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl<'r, 'w> Proxy<'r, 'w> {
+    /// The routing that it is part of.
+    #[must_use]
+    pub fn routing(&self) -> &'r Routing<'w> {
+        self.routing
+    }
+
+    /// The gateways that it stands for: the names of Gateway objects, or [`MESH`].
+    #[must_use]
+    pub fn gateways(&self) -> Vec<String> {
+        if self.workload.is_gateway {
+            self.routing.world.gateways_of(self.workload).map(|gateway| gateway.object.key()).collect()
+        } else {
+            vec![MESH.to_owned()]
+        }
+    }
+
+    /// A sidecar's routes of a port, or of one host's port where HTTP is only guessed.
+    #[must_use]
+    pub fn table(&self, port: u16, sniffed: Option<&str>) -> Option<Table> {
+        let egress = self.scope.egress_for(port)?;
+        let gateways = mesh();
+        let sidecar = Sidecar {
+            caller: self.caller(&gateways),
+            egress,
+            virtual_services: self.routing.virtual_services.all(),
+            default_retries: self.routing.world.mesh.default_retries.as_ref(),
+        };
+        Some(sidecar.table(port, sniffed))
+    }
+
+    /// A sidecar's listener for an address and port.
+    #[must_use]
+    pub fn listener(&self, address: Option<IpAddr>, port: u16) -> Option<Listener> {
+        let gateways = mesh();
+        let builder = listener::Builder {
+            scope: &self.scope,
+            registry: &self.routing.registry,
+            virtual_services: self.routing.virtual_services.all(),
+            caller: self.caller(&gateways),
+            own: &self.workload.pod_ips,
+        };
+        builder.listener(address, port)
+    }
+
+    /// A destination as this proxy has it.
+    #[must_use]
+    pub fn landing(&self, cluster: &Cluster) -> Landing<'r> {
+        let nowhere = |rule, subset| Landing {
+            exists: false,
+            rule,
+            subset,
+            is_passthrough: false,
+            endpoints: Vec::new(),
+        };
+        let known = self.scope.host(&cluster.host).filter(|known| known.host.alias_of.is_none());
+        let Some(known) = known else { return nowhere(None, None) };
+        let rule = self.routing.rules.of(
+            &self.workload.namespace,
+            &self.workload.labels,
+            &cluster.host,
+            known.host.namespace(),
+        );
+        let subset = rule.and_then(|rule| rule.subset(&cluster.subset));
+        let is_udp = known.port(cluster.port).is_none_or(|port| port.speaks == registry::Speaks::Udp);
+        if is_udp || (!cluster.subset.is_empty() && subset.is_none()) {
+            return nowhere(rule, subset);
+        }
+        let mut endpoints = self.routing.registry.endpoints(known.host, cluster.port);
+        if let Some(subset) = subset.filter(|_| !cluster.subset.is_empty()) {
+            endpoints.retain(|endpoint| {
+                subset.labels.iter().all(|(name, value)| endpoint.labels.get(name) == Some(value))
+            });
+        }
+        let balancer = rule.and_then(|rule| rule.setting(cluster.port, "loadBalancer"));
+        let by_address = balancer.and_then(|balancer| balancer.get("simple"))
+            == Some(&serde_json::Value::from("PASSTHROUGH"));
+        // A gateway has no address to pass on: it goes by the pods (`convertResolution`).
+        let is_passthrough = by_address || (known.host.kind.is_passthrough() && !self.workload.is_gateway);
+        let by_dns = known.host.kind == registry::Addressing::Entry(Resolution::Dns);
+        // Without an address, a cluster of names is not made (`buildCluster`).
+        let exists = !(by_dns && endpoints.is_empty() && !is_passthrough);
+        Landing { exists, rule, subset, is_passthrough, endpoints }
+    }
+
+    fn caller<'a>(&'a self, gateways: &'a [String]) -> Caller<'a> {
+        Caller { namespace: &self.workload.namespace, labels: self.labels(), gateways }
+    }
+
+    fn labels(&self) -> &Labels {
+        &self.workload.labels
+    }
+}
