@@ -151,7 +151,7 @@ impl<'w> Builder<'_, 'w> {
     }
 
     fn table(&self, name: String, servers: &[(String, &Server)]) -> Table {
-        let mut hosts: BTreeMap<String, (String, Vec<Route>)> = BTreeMap::new();
+        let mut hosts: BTreeMap<String, Joined> = BTreeMap::new();
         // Made once for each VirtualService of a Gateway, with the port of the first server.
         let mut made: BTreeMap<(&str, usize), Vec<Route>> = BTreeMap::new();
         for (gateway, server) in servers {
@@ -168,20 +168,16 @@ impl<'w> Builder<'_, 'w> {
                     continue;
                 }
                 for host in shared {
-                    let host = host.to_ascii_lowercase();
-                    let entry = hosts
-                        .entry(host.clone())
-                        .or_insert_with(|| (format!("{host}:{}", server.port), Vec::new()));
-                    entry.1.extend(routes.iter().cloned());
+                    let joined = hosts
+                        .entry(host.to_ascii_lowercase())
+                        .or_insert_with(|| Joined { port: server.port, ..Joined::default() });
+                    joined.from.push((gateway.clone(), number));
+                    joined.redirects |= server.https_redirect;
+                    joined.routes.extend(routes.iter().cloned());
                 }
             }
         }
-        let hosts = hosts.into_iter().map(|(domain, (name, mut routes))| {
-            // Routes that take everything come last, whoever wrote them first.
-            routes.sort_by_key(Route::is_catch_all);
-            VirtualHost { name, domains: vec![domain], routes }
-        });
-        Table { name, hosts: hosts.collect(), catches_all: false }
+        Table { name, hosts: collapse(hosts), catches_all: false }
     }
 
     fn routes(&self, gateway: &str, port: u16, number: usize, one: &VirtualService) -> Vec<Route> {
@@ -302,6 +298,35 @@ impl Server {
     fn https_redirect_only(&self) -> bool {
         self.https_redirect && Speaks::of_word(&self.word) == Speaks::Http
     }
+}
+
+/// The routes of a host at a gateway, of all VirtualServices that have it.
+#[derive(Default)]
+struct Joined {
+    port: u16,
+    from: Vec<(String, usize)>,
+    redirects: bool,
+    routes: Vec<Route>,
+}
+
+/// Puts hosts with the same routes together, under the name of the most specific
+/// (`collapseDuplicateRoutes`); routes that take everything come last, whoever wrote them first.
+fn collapse(hosts: BTreeMap<String, Joined>) -> Vec<VirtualHost> {
+    let mut hosts: Vec<(String, Joined)> = hosts.into_iter().collect();
+    hosts.sort_by_key(|(name, _)| (name.starts_with('*'), std::cmp::Reverse(name.len()), name.clone()));
+    let mut collapsed: Vec<((Vec<(String, usize)>, bool), VirtualHost)> = Vec::new();
+    for (domain, joined) in hosts {
+        let like = (joined.from, joined.redirects);
+        if let Some((_, same)) = collapsed.iter_mut().find(|(other, _)| *other == like) {
+            same.domains.push(domain);
+            continue;
+        }
+        let mut routes = joined.routes;
+        routes.sort_by_key(Route::is_catch_all);
+        let name = format!("{domain}:{}", joined.port);
+        collapsed.push((like, VirtualHost { name, domains: vec![domain], routes }));
+    }
+    collapsed.into_iter().map(|(_, host)| host).collect()
 }
 
 /// Whether a tls or tcp match is for a server (`l4SingleMatch`).

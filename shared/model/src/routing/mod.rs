@@ -176,19 +176,25 @@ impl<'r, 'w> Proxy<'r, 'w> {
             return nowhere(rule, subset);
         }
         let mut endpoints = self.routing.registry.endpoints(known.host, cluster.port);
+        let by_dns = known.host.kind == registry::Addressing::Entry(Resolution::Dns);
+        // Without an address, a cluster of names is not made, nor its subsets (`buildCluster`).
+        let has_host = !(by_dns && endpoints.is_empty());
+        let passes = |balancer: Option<&serde_json::Value>| {
+            balancer.and_then(|balancer| balancer.get("simple")?.as_str()) == Some("PASSTHROUGH")
+        };
+        let host_passes = passes(rule.and_then(|rule| rule.setting(cluster.port, "loadBalancer")));
+        let mut subset_passes = false;
         if let Some(subset) = subset.filter(|_| !cluster.subset.is_empty()) {
             endpoints.retain(|endpoint| {
                 subset.labels.iter().all(|(name, value)| endpoint.labels.get(name) == Some(value))
             });
+            let place = subset.place.below("trafficPolicy/loadBalancer");
+            subset_passes = passes(place.object.get(&place.pointer));
         }
-        let balancer = rule.and_then(|rule| rule.setting(cluster.port, "loadBalancer"));
-        let by_address = balancer.and_then(|balancer| balancer.get("simple"))
-            == Some(&serde_json::Value::from("PASSTHROUGH"));
+        let by_address = host_passes || subset_passes;
         // A gateway has no address to pass on: it goes by the pods (`convertResolution`).
         let is_passthrough = by_address || (known.host.kind.is_passthrough() && !self.workload.is_gateway);
-        let by_dns = known.host.kind == registry::Addressing::Entry(Resolution::Dns);
-        // Without an address, a cluster of names is not made (`buildCluster`).
-        let exists = !(by_dns && endpoints.is_empty() && !is_passthrough);
+        let exists = has_host && !(by_dns && endpoints.is_empty() && !by_address);
         Landing { exists, rule, subset, is_passthrough, endpoints }
     }
 

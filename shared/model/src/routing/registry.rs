@@ -70,6 +70,8 @@ impl Speaks {
 pub struct Port {
     /// The number that callers use.
     pub number: u16,
+    /// The name, by which endpoints of ServiceEntries are found.
+    pub name: String,
     /// How it is spoken to.
     pub speaks: Speaks,
 }
@@ -263,32 +265,46 @@ impl Registry {
                     })
                     .collect()
             }),
-            _ => self.entries.get(host.number).map_or_else(Vec::new, |entry| {
-                if let Some(selector) = &entry.workload_selector {
-                    let pods = self.pods.get(host.namespace()).map_or(&[][..], Vec::as_slice);
-                    return pods
-                        .iter()
-                        .filter(|pod| selector.selects(&pod.labels))
-                        .map(|pod| Endpoint {
-                            name: format!("{}/{}", host.namespace(), pod.name),
-                            labels: pod.labels.clone(),
-                            ready: pod.ready,
-                        })
-                        .collect();
-                }
-                let named = entry.endpoints.iter().map(|endpoint| Endpoint {
-                    name: endpoint.address.clone(),
-                    labels: endpoint.labels.clone(),
-                    ready: true,
-                });
-                let mut endpoints: Vec<Endpoint> = named.collect();
-                // Without endpoints, DNS asks for the host itself.
-                if endpoints.is_empty() && entry.resolution == Resolution::Dns {
-                    endpoints.push(Endpoint { name: host.name.clone(), labels: Labels::new(), ready: true });
-                }
-                endpoints
-            }),
+            // Those of all ServiceEntries of the namespace that have the host and the port.
+            _ => self
+                .named(&host.name)
+                .filter(|other| !other.is_service() && other.namespace() == host.namespace())
+                .filter(|other| {
+                    let name = host.port(port).map(|port| &port.name);
+                    other.ports.iter().any(|port| Some(&port.name) == name)
+                })
+                .filter_map(|other| self.entries.get(other.number))
+                .map(|entry| (entry.object.name.as_str(), entry))
+                .collect::<BTreeMap<_, _>>()
+                .into_values()
+                .flat_map(|entry| self.entry_endpoints(host, entry))
+                .collect(),
         }
+    }
+
+    fn entry_endpoints(&self, host: &Host, entry: &ServiceEntry) -> Vec<Endpoint> {
+        if let Some(selector) = &entry.workload_selector {
+            let pods = self.pods.get(host.namespace()).map_or(&[][..], Vec::as_slice);
+            let selected = pods.iter().filter(|pod| selector.selects(&pod.labels));
+            return selected
+                .map(|pod| Endpoint {
+                    name: format!("{}/{}", host.namespace(), pod.name),
+                    labels: pod.labels.clone(),
+                    ready: pod.ready,
+                })
+                .collect();
+        }
+        let named = entry.endpoints.iter().map(|endpoint| Endpoint {
+            name: endpoint.address.clone(),
+            labels: endpoint.labels.clone(),
+            ready: true,
+        });
+        let mut endpoints: Vec<Endpoint> = named.collect();
+        // Without endpoints, DNS asks for the host itself.
+        if endpoints.is_empty() && entry.resolution == Resolution::Dns {
+            endpoints.push(Endpoint { name: host.name.clone(), labels: Labels::new(), ready: true });
+        }
+        endpoints
     }
 
     /// The addresses of what takes connections to a host's port, ready or not.
@@ -361,7 +377,11 @@ fn of_service(service: &Service, number: usize, default: &[String]) -> Host {
         ports: service
             .ports
             .iter()
-            .map(|port| Port { number: port.port, speaks: Speaks::of_service_port(port) })
+            .map(|port| Port {
+                number: port.port,
+                name: port.name.clone(),
+                speaks: Speaks::of_service_port(port),
+            })
             .collect(),
         kind,
         address: spec("clusterIP").and_then(|address| address.parse().ok()),
@@ -380,7 +400,11 @@ fn of_entry(entry: &ServiceEntry, number: usize, default: &[String]) -> impl Ite
     let ports: Vec<Port> = entry
         .ports
         .iter()
-        .map(|port| Port { number: port.number, speaks: Speaks::of_word(&port.protocol) })
+        .map(|port| Port {
+            number: port.number,
+            name: port.name.clone(),
+            speaks: Speaks::of_word(&port.protocol),
+        })
         .collect();
     entry.hosts.iter().flat_map(move |name| {
         let mut addresses: Vec<(Option<IpAddr>, Option<String>)> =
