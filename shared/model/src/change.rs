@@ -128,16 +128,16 @@ pub struct FieldChange {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Mismatch {
     /// A field has another value than the plan was made on.
-    #[error("{object}: {pointer} is {}, not {}", shown(found.as_ref()), shown(wanted.as_ref()))]
+    #[error("{object}: {pointer} is {}, not {}", shown(found.as_deref()), shown(wanted.as_deref()))]
     Field {
         /// The object.
         object: Reference,
         /// The field, as JSON pointer.
         pointer: String,
         /// The value that the plan was made on; `None` for no such field.
-        wanted: Option<Value>,
+        wanted: Option<Box<Value>>,
         /// The value that is there; `None` for no such field.
-        found: Option<Value>,
+        found: Option<Box<Value>>,
     },
     /// A field is named for which there is no place: its parent is missing or has no such parts.
     #[error("{object}: there is no place for {pointer}")]
@@ -406,7 +406,10 @@ impl Refusal {
         let (object, pointer) = (object.clone(), field.pointer.clone());
         match self {
             Self::NoPlace => Mismatch::NoPlace { object, pointer },
-            Self::Other { found } => Mismatch::Field { object, pointer, wanted: field.old.clone(), found },
+            Self::Other { found } => {
+                let wanted = field.old.clone().map(Box::new);
+                Mismatch::Field { object, pointer, wanted, found: found.map(Box::new) }
+            }
         }
     }
 }
@@ -469,8 +472,8 @@ fn same_where_known(wanted: Option<&Value>, object: &Object, pointer: &str) -> R
         (Some(wanted), Some(found)) if wanted != found => Err(Mismatch::Field {
             object: Reference::of(object),
             pointer: pointer.to_owned(),
-            wanted: Some(wanted.clone()),
-            found: Some(found.clone()),
+            wanted: Some(Box::new(wanted.clone())),
+            found: Some(Box::new(found.clone())),
         }),
         _ => Ok(()),
     }
