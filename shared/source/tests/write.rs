@@ -362,7 +362,8 @@ fn a_server_that_is_too_slow_leaves_it_open() {
     slow.server = Some(format!("http://{}", silent.local_addr().unwrap()));
     slow.request_timeout = Some(Duration::from_millis(200));
     let error = Writer::connect(&slow).unwrap().write(&Change::Patch(to(10, &before)), false).unwrap_err();
-    assert!(matches!(error, WriteError::Uncertain { cause: Error::Timeout { .. }, .. }), "{error:?}");
+    let WriteError::Uncertain { cause, .. } = error else { unreachable!("{error:?}") };
+    assert!(matches!(*cause, Error::Timeout { .. }), "{cause:?}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub enum WriteError {
     #[error("Error from server (Conflict): {object} was changed by somebody else meanwhile: {message}")]
     Conflict {
         /// The object.
-        object: Reference,
+        object: Box<Reference>,
         /// The server's words.
         message: String,
     },
@@ -43,7 +43,7 @@ pub enum WriteError {
     #[error("Error from server (NotFound): {message}")]
     NotFound {
         /// The object.
-        object: Reference,
+        object: Box<Reference>,
         /// The server's words.
         message: String,
     },
@@ -51,7 +51,7 @@ pub enum WriteError {
     #[error("Error from server (AlreadyExists): {message}")]
     AlreadyExists {
         /// The object.
-        object: Reference,
+        object: Box<Reference>,
         /// The server's words.
         message: String,
     },
@@ -59,7 +59,7 @@ pub enum WriteError {
     #[error("Error from server (Forbidden): {message}")]
     Forbidden {
         /// The object.
-        object: Reference,
+        object: Box<Reference>,
         /// The server's words.
         message: String,
     },
@@ -68,7 +68,7 @@ pub enum WriteError {
     #[error("Error from server{}: {message}", parenthesised(reason))]
     Refused {
         /// The object.
-        object: Reference,
+        object: Box<Reference>,
         /// Kubernetes' reason, such as `Invalid`; may be empty.
         reason: String,
         /// The server's words, in them those of the webhook.
@@ -83,9 +83,9 @@ pub enum WriteError {
     #[error("{}\nit is not known whether {object} was written", cause.line())]
     Uncertain {
         /// The object.
-        object: Reference,
+        object: Box<Reference>,
         /// What happened.
-        cause: Error,
+        cause: Box<Error>,
     },
 }
 
@@ -147,14 +147,14 @@ impl Writer {
         let answer =
             self.runtime.block_on(exchange(&self.server, request)).map_err(|broken| match broken {
                 Broken::BeforeSending(cause) => WriteError::NotSent(cause),
-                Broken::AfterSending(cause) => WriteError::Uncertain { object: object.clone(), cause },
+                Broken::AfterSending(cause) => uncertain(object.clone(), cause),
             })?;
         if !answer.code.is_success() {
             return Err(refusal(&answer, change, object, &self.server.host));
         }
         let value = match read(&answer.body, &path(&object)) {
             Ok(value) => value,
-            Err(cause) => return Err(WriteError::Uncertain { object, cause }),
+            Err(cause) => return Err(uncertain(object, cause)),
         };
         let gone =
             matches!(change, Change::Delete { .. }) && value.pointer("/metadata/deletionTimestamp").is_none();
@@ -252,6 +252,10 @@ fn was_not_sent(error: &kube::Error) -> bool {
     false
 }
 
+fn uncertain(object: Reference, cause: Error) -> WriteError {
+    WriteError::Uncertain { object: Box::new(object), cause: Box::new(cause) }
+}
+
 /// Sorts an answer that is not a success.
 fn refusal(answer: &Answer, change: &Change, object: Reference, host: &str) -> WriteError {
     let code = answer.code.as_u16();
@@ -262,9 +266,10 @@ fn refusal(answer: &Answer, change: &Change, object: Reference, host: &str) -> W
         let cause = Error::Server { reason: String::new(), message };
         return match code {
             400..500 => WriteError::NotSent(cause),
-            _ => WriteError::Uncertain { object, cause },
+            _ => uncertain(object, cause),
         };
     };
+    let object = Box::new(object);
     let message = if status.message.is_empty() { format!("status {code}") } else { status.message.clone() };
     let reason = status.reason.clone();
     // Admission comes before storing. Its words can come with any code.
@@ -287,7 +292,7 @@ fn refusal(answer: &Answer, change: &Change, object: Reference, host: &str) -> W
         }
         429 => WriteError::NotSent(Error::Server { reason, message }),
         400..500 => WriteError::Refused { object, reason, message },
-        _ => WriteError::Uncertain { object, cause: Error::Server { reason, message } },
+        _ => uncertain(*object, Error::Server { reason, message }),
     }
 }
 

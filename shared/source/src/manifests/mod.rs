@@ -4,6 +4,7 @@
 //! with three differences, all on the safe side: a key that stands twice in a mapping is an error
 //! (kubectl drops the first), hidden files in directories are skipped, and URLs are not fetched.
 
+mod emit;
 mod find;
 mod json;
 mod kustomize;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use mesh_model::object::{Lines, Object};
 use serde_json::Value;
 
+pub use self::emit::to_yaml;
 use self::find::Input;
 use self::objects::Reader;
 pub use self::place::Place;
