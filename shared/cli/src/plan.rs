@@ -3,7 +3,7 @@
 use mesh_model::change::{Change, Reference};
 use mesh_model::object::Object;
 use mesh_source::cluster::WriteError;
-use mesh_source::manifests::to_yaml;
+use mesh_source::manifests::{EditError, to_yaml};
 use serde_json::{Value, json};
 
 use crate::dry_run::DryRun;
@@ -61,6 +61,18 @@ impl From<WriteError> for Failure {
                 Self::conflict(error.to_string())
             }
             _ => Self::server(error.to_string()),
+        };
+        failure.hints(error.hint())
+    }
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        let failure = match &error {
+            EditError::Mismatch { .. } | EditError::Changed { .. } => {
+                Self::conflict(format!("error: {error}"))
+            }
+            _ => Self::error(error.to_string()),
         };
         failure.hints(error.hint())
     }

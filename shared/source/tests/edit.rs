@@ -102,11 +102,11 @@ fn refused(text: &str, edit: impl FnOnce(Edit) -> Result<Edit, Mismatch>) -> Str
 fn differing<'t>(before: &'t str, after: &'t str) -> (Vec<&'t str>, Vec<&'t str>) {
     let (mut old, mut new): (Vec<&str>, Vec<&str>) =
         (before.split('\n').collect(), after.split('\n').collect());
-    while old.first().is_some() && old.first() == new.first() {
+    while !old.is_empty() && old.first() == new.first() {
         old.remove(0);
         new.remove(0);
     }
-    while old.last().is_some() && old.last() == new.last() {
+    while !old.is_empty() && old.last() == new.last() {
         old.pop();
         new.pop();
     }
@@ -165,6 +165,18 @@ fn fields_and_elements_go() {
     assert!(edited.contains("labels: {team: 'pay'}"), "{edited}");
     let edited = after(SERVICE, |edit| edit.remove("/spec/http/0/route/0"));
     assert!(edited.contains("      route: []"), "{edited}");
+}
+
+#[test]
+fn comments_behind_a_key_stay_there() {
+    let text = SERVICE.replace("  labels: {team: 'pay', \"on\": \"yes\"}", "  annotations: # ours\n    a: b");
+    let edited = after(&text, |edit| edit.remove("/metadata/annotations/a"));
+    assert!(edited.contains("\n  annotations: {} # ours\nspec:"), "{edited}");
+    let edited = after(&text, |edit| edit.set("/metadata/annotations", json!({"c": "d"})));
+    assert!(edited.contains("\n  annotations: # ours\n    c: d\nspec:"), "{edited}");
+    let above = text.replace("    a: b", "    # about a\n    a: b");
+    let said = refused(&above, |edit| edit.remove("/metadata/annotations/a"));
+    assert!(said.contains("in place: a comment would be lost"), "{said}");
 }
 
 #[test]

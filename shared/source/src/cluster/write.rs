@@ -379,3 +379,63 @@ fn error(failure: Failure, path: &str) -> Error {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mesh_model::change::Edit;
+
+    use super::*;
+
+    /// What an answer to a patch means.
+    fn sorted(code: u16, body: &str) -> WriteError {
+        let reference = Reference {
+            api_version: "networking.istio.io/v1".to_owned(),
+            kind: Kind::VirtualService,
+            namespace: "shop".to_owned(),
+            name: "payment".to_owned(),
+        };
+        let change = Change::Patch(Edit::of(&as_object(&reference, json!({}))).patch());
+        let answer = Answer { code: StatusCode::from_u16(code).unwrap(), body: body.as_bytes().to_vec() };
+        refusal(&answer, &change, reference, "h:1")
+    }
+
+    fn status(code: u16, reason: &str, message: &str) -> WriteError {
+        sorted(
+            code,
+            &json!({"kind": "Status", "code": code, "reason": reason, "message": message}).to_string(),
+        )
+    }
+
+    #[test]
+    fn a_webhooks_refusal_is_one_whatever_its_code() {
+        let words = "admission webhook \"validation.istio.io\" denied the request: total weight 110";
+        for code in [400, 403, 409, 422, 500] {
+            let refused = status(code, "", words);
+            assert!(matches!(refused, WriteError::Refused { .. }), "{refused:?}");
+            assert_eq!(refused.to_string(), format!("Error from server: {words}"));
+        }
+    }
+
+    #[test]
+    fn who_does_not_know_whether_it_was_written_says_so() {
+        for uncertain in [
+            status(504, "Timeout", "m"),
+            status(500, "InternalError", "etcd"),
+            sorted(502, "<html>Bad Gateway"),
+        ] {
+            assert!(matches!(uncertain, WriteError::Uncertain { .. }), "{uncertain:?}");
+            assert_eq!(
+                uncertain.hint().as_deref(),
+                Some("look: kubectl get virtualservice payment -n shop -o yaml")
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_not_let_in_was_not_written() {
+        for code in [401, 429] {
+            assert!(matches!(status(code, "", "m"), WriteError::NotSent(_)), "{code}");
+        }
+        assert!(matches!(sorted(407, "proxy wants a password"), WriteError::NotSent(_)));
+    }
+}

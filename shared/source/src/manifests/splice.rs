@@ -27,6 +27,8 @@ pub(super) struct Obstacle {
 const SHARED: &str = "other places share this part by an anchor, an alias or a merge (`<<`)";
 const LAYOUT: &str = "it is laid out in a way that cannot be changed in place";
 
+const COMMENT: &str = "a comment would be lost";
+
 /// A text, while a field of it is changed.
 struct Text<'a> {
     text: &'a str,
@@ -195,28 +197,34 @@ impl Text<'_> {
         match field {
             Some(field) => {
                 let Some(colon) = field.colon else { return Self::refuse(old.start) };
-                // Anchors, tags and comments behind the colon belong to what goes.
-                if self.text.get(colon..old.start).is_some_and(|between| between.contains(['#', '&', '!'])) {
+                let between = self.text.get(colon..old.start).unwrap_or_default();
+                let (first, rest) = between.split_once('\n').unwrap_or((between, ""));
+                // A comment behind the key stays behind it.
+                let kept = if first.trim_start().starts_with('#') { first.trim_end() } else { "" };
+                if rest.contains('#') {
+                    return Err(Obstacle { offset: old.start, what: COMMENT });
+                }
+                // An anchor or a tag would go with the value.
+                if kept.is_empty() && first.contains(['#', '&', '!']) || rest.contains(['&', '!']) {
                     return Self::refuse(old.start);
                 }
-                let (start, end) = (colon, old.end.max(colon));
-                if emit::is_filled(new) {
-                    let inner = if new.is_array() { indent } else { indent + 2 };
-                    let mut lines = String::new();
-                    emit::block(new, inner, self.end, &mut lines);
-                    // What stands behind a value on its line, a comment, stays behind the key.
-                    let rest = next_line(self.text, end);
-                    let behind = self.text.get(end..rest).unwrap_or_default();
-                    let comment = behind.trim_end();
-                    let comment = if block_old { "" } else { comment };
-                    if block_old && !behind.trim().is_empty() {
-                        return Self::refuse(old.start);
-                    }
-                    let ended = behind.ends_with('\n');
-                    lines.truncate(if ended { lines.len() } else { lines.trim_end().len() });
-                    return Ok((start..rest, format!("{comment}{}{lines}", self.end)));
+                let end = old.end.max(colon);
+                if !emit::is_filled(new) {
+                    return Ok((colon..end, format!(" {}{kept}", emit::flow(new))));
                 }
-                Ok((start..end, format!(" {}", emit::flow(new))))
+                // So does one behind a value on the same line; one behind the end of a block does not fit.
+                let next = next_line(self.text, end);
+                let behind = self.text.get(end..next).unwrap_or_default();
+                if block_old && !behind.trim().is_empty() {
+                    return Err(Obstacle { offset: end, what: COMMENT });
+                }
+                let inner = if new.is_array() { indent } else { indent + 2 };
+                let mut lines = String::new();
+                emit::block(new, inner, self.end, &mut lines);
+                if !behind.ends_with('\n') {
+                    lines.truncate(lines.trim_end().len());
+                }
+                Ok((colon..next, format!("{kept}{}{}{lines}", behind.trim_end(), self.end)))
             }
             None if block_scalar => Self::refuse(old.start),
             None => {
