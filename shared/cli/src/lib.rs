@@ -4,10 +4,14 @@
 //! [`Ui`] and its arguments, and returns an [`Exit`] or a [`Failure`]. Nothing is printed in any
 //! other way.
 
+pub mod confirm;
 pub mod connection;
+pub mod diff;
+pub mod dry_run;
 pub mod failure;
 pub mod help;
 pub mod output;
+pub mod plan;
 pub mod run;
 pub mod snippet;
 pub mod source;
@@ -15,6 +19,7 @@ pub mod table;
 pub mod terminal;
 pub mod text;
 
+pub use dry_run::{DryRun, DryRunArgs};
 pub use failure::{Exit, Failure};
 pub use output::Output;
 pub use run::run;

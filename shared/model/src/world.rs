@@ -226,6 +226,19 @@ impl World {
         Self::of(all, self.gaps.clone(), self.stated_version.clone())
     }
 
+    /// This World with some objects as they are now; `None` for those that are gone.
+    pub(crate) fn replacing(&self, mut now: BTreeMap<(Kind, String, String), Option<Object>>) -> Self {
+        let mut objects = Vec::with_capacity(self.objects.len());
+        for old in &self.objects {
+            match now.remove(&(old.kind, old.namespace.clone(), old.name.clone())) {
+                Some(new) => objects.extend(new.map(Arc::new)),
+                None => objects.push(Arc::clone(old)),
+            }
+        }
+        objects.extend(now.into_values().flatten().map(Arc::new));
+        Self::of(objects, self.gaps.clone(), self.stated_version.clone())
+    }
+
     /// The objects, as read.
     #[must_use]
     pub fn objects(&self) -> &[Arc<Object>] {

@@ -1,4 +1,4 @@
-//! Where a World comes from.
+//! Where a World comes from, and where a Change goes to.
 
 pub mod cluster;
 pub mod error;

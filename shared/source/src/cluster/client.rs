@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use http::Response;
-use kube::client::ClientBuilder;
+use http::{Method, Request, Response};
 use kube::client::retry::RetryPolicy;
+use kube::client::{Body, ClientBuilder};
+use tower::BoxError;
 use tower::buffer::BufferLayer;
-use tower::retry::RetryLayer;
+use tower::retry::{Policy, RetryLayer};
 use tower::util::MapResponseLayer;
 
 use super::kubeconfig::{Selected, Surroundings, select};
@@ -48,9 +49,34 @@ async fn open(mut selected: Selected, timeout: Option<Duration>) -> Result<Serve
             response
         }))
         .with_layer(&BufferLayer::new(WAITING))
-        .with_layer(&RetryLayer::new(retry))
+        .with_layer(&RetryLayer::new(ReadsOnly(retry)))
         .build();
     Ok(Server { client, timeout, host, warnings })
+}
+
+/// Sends reads again that a busy server turned away. A write is sent once: a gateway that answers 503 or
+/// 504 does not know what became of it.
+#[derive(Clone)]
+struct ReadsOnly(RetryPolicy);
+
+impl<Res> Policy<Request<Body>, Response<Res>, BoxError> for ReadsOnly {
+    type Future = tokio::time::Sleep;
+
+    fn retry(
+        &mut self,
+        request: &mut Request<Body>,
+        result: &mut Result<Response<Res>, BoxError>,
+    ) -> Option<Self::Future> {
+        self.0.retry(request, result)
+    }
+
+    /// What has no copy is not sent again.
+    fn clone_request(&mut self, request: &Request<Body>) -> Option<Request<Body>> {
+        if request.method() != Method::GET {
+            return None;
+        }
+        Policy::<_, Response<Res>, _>::clone_request(&mut self.0, request)
+    }
 }
 
 /// Host and port, as kubectl names a server.

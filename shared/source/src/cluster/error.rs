@@ -248,7 +248,7 @@ fn known(names: &[String]) -> String {
 }
 
 /// ` (Reason)`, or nothing without a reason.
-fn parenthesised(reason: &str) -> String {
+pub(super) fn parenthesised(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(" ({reason})") }
 }
 

@@ -4,7 +4,8 @@
 //! the model reads: the module `slim` says what, and why. Which cluster, and as whom, is a
 //! [`Connection`]: kubectl's own flags as plain data, resolved the way kubectl resolves them.
 //!
-//! Nothing here writes, and Secrets are never read.
+//! A [`Writer`] writes single changes and reads single objects whole. Nothing else writes, and Secrets
+//! are never read.
 
 mod client;
 mod connection;
@@ -22,6 +23,7 @@ mod read;
 mod request;
 mod slim;
 mod warnings;
+mod write;
 
 pub use connection::Connection;
 pub use error::{Error, Unreachable};
@@ -29,3 +31,4 @@ pub use kubeconfig::{contexts, default_namespace};
 pub use logs::{Logs, Unread, read_logs};
 pub use proxies::{Proxies, ProxyDump, ProxyOf};
 pub use read::{Progress, Read, read};
+pub use write::{FIELD_MANAGER, WriteError, Writer};

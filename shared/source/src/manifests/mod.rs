@@ -1,9 +1,12 @@
-//! Objects from manifests: files, directories, standard input, kustomizations.
+//! Objects from manifests: files, directories, standard input, kustomizations; and changes of them in
+//! place ([`edit`](edit())).
 //!
 //! Reads what kubectl reads, the way kubectl reads it,
 //! with three differences, all on the safe side: a key that stands twice in a mapping is an error
 //! (kubectl drops the first), hidden files in directories are skipped, and URLs are not fetched.
 
+mod edit;
+mod emit;
 mod find;
 mod json;
 mod kustomize;
@@ -11,6 +14,8 @@ mod objects;
 mod place;
 mod repeated;
 mod scalar;
+mod spans;
+mod splice;
 mod syntax;
 mod template;
 mod text;
@@ -24,6 +29,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use mesh_model::object::{Lines, Object};
 use serde_json::Value;
 
+pub use self::edit::{EditError, FileEdit, edit, write};
+pub use self::emit::to_yaml;
 use self::find::Input;
 use self::objects::Reader;
 pub use self::place::Place;
