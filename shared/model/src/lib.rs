@@ -7,6 +7,7 @@ pub mod access_log;
 pub mod authorization;
 pub mod destination_rule;
 pub mod envoy_filter;
+pub mod gate;
 pub mod gateway;
 pub mod host;
 pub mod inbound;

@@ -23,9 +23,12 @@ mod request;
 mod slim;
 mod warnings;
 
+pub(crate) use client::connect;
 pub use connection::Connection;
 pub use error::{Error, Unreachable};
 pub use kubeconfig::{contexts, default_namespace};
 pub use logs::{Logs, Unread, read_logs};
 pub use proxies::{Proxies, ProxyDump, ProxyOf};
+pub(crate) use proxy::correct as correct_proxy;
 pub use read::{Progress, Read, read};
+pub(crate) use request::{Failure, Server};
