@@ -289,7 +289,7 @@ fn credentials_arrive_and_are_never_shown() {
         Some(answer("401 Unauthorized", "text/plain", "no"))
     });
     let error = at(&format!("http://me:s%40same@127.0.0.1:{port}/mesh")).err().expect("refused");
-    let request = requests.recv().unwrap();
+    let request = requests.recv_timeout(Duration::from_secs(20)).unwrap();
     assert!(request.starts_with("post /mesh/api/v1/query http/1.1\r\n"), "{request}");
     // me:s@same
     assert!(request.contains("authorization: basic bwu6c0bzyw1l\r\n"), "{request}");
@@ -299,7 +299,10 @@ fn credentials_arrive_and_are_never_shown() {
     fs::write(&file, "sesame\n").unwrap();
     let options = Options { token_file: Some(file.clone()), ..Options::default() };
     let error = with(&format!("http://127.0.0.1:{port}"), options.clone()).err().expect("refused");
-    assert!(requests.recv().unwrap().contains("authorization: bearer sesame\r\n"));
+    assert!(matches!(error, Error::Unauthorized { .. }), "{error}");
+    assert!(
+        requests.recv_timeout(Duration::from_secs(20)).unwrap().contains("authorization: bearer sesame\r\n")
+    );
     assert!(!format!("{error} {error:?} {options:?}").contains("sesame"));
     fs::remove_file(&file).unwrap();
     let error = with(&format!("http://127.0.0.1:{port}"), options).err().expect("there is no token");
@@ -331,24 +334,29 @@ fn it_is_found_in_the_cluster_and_asked_through_the_api_server() {
                        "spec": {"ports": [{"name": "grpc", "port": 10901}, {"name": "web", "port": 9090}]}}),
             )])
             .unwrap();
-        control_plane
-            .create(vec![(
-                format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"),
-                json!({"metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
-                       "addressType": "IPv4", "endpoints": [{"addresses": [address.to_string()]}],
-                       "ports": [{"name": "web", "port": port}]}),
-            )])
-            .unwrap();
+        // The proxy goes to addresses of pods only.
+        let pods = format!("/api/v1/namespaces/{namespace}/pods");
+        let pod = json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
+        control_plane.create(vec![(pods.clone(), pod)]).unwrap();
+        let ip = address.to_string();
+        let status = json!({"status": {"podIP": ip, "podIPs": [{"ip": ip}]}});
+        control_plane.merge(&format!("{pods}/{name}/status"), &status).unwrap();
         control_plane
             .create(vec![(
                 format!("/api/v1/namespaces/{namespace}/endpoints"),
                 json!({"metadata": {"name": name}, "subsets": [{
-                    "addresses": [{"ip": address.to_string()}], "ports": [{"name": "web", "port": port}]}]}),
+                    "addresses": [{"ip": ip, "targetRef": {"kind": "Pod", "namespace": namespace, "name": name}}],
+                    "ports": [{"name": "web", "port": port}]}]}),
             )])
             .unwrap();
     };
     let namespace = |name: &str| ("/api/v1/namespaces".to_owned(), json!({"metadata": {"name": name}}));
     control_plane.create(vec![namespace("monitoring"), namespace("elsewhere")]).unwrap();
+    let account = |namespace: &str| {
+        let account = json!({"metadata": {"name": "default"}, "automountServiceAccountToken": false});
+        (format!("/api/v1/namespaces/{namespace}/serviceaccounts"), account)
+    };
+    control_plane.create(vec![account("monitoring"), account("elsewhere")]).unwrap();
 
     // One that does not answer is named with the reason.
     let free = TcpListener::bind((LOCAL, 0)).unwrap().local_addr().unwrap().port();

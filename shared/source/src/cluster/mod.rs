@@ -23,7 +23,7 @@ mod request;
 mod slim;
 mod warnings;
 
-pub(crate) use client::connect;
+pub(crate) use client::connect_for_proxy;
 pub use connection::Connection;
 pub use error::{Error, Unreachable};
 pub use kubeconfig::{contexts, default_namespace};

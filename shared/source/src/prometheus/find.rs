@@ -77,7 +77,7 @@ struct Candidate {
 
 /// Finds the one Prometheus of a cluster that has Istio's metrics, or that is the only one.
 pub(crate) async fn in_cluster(connection: &Connection, options: &Options) -> Result<(Link, bool), Error> {
-    let (server, _) = cluster::connect(connection).await?;
+    let server = cluster::connect_for_proxy(connection).await?;
     let candidates = candidates(&server).await?;
     let deadline = options.deadline;
     let to = |candidate: &Candidate, deadline| {

@@ -1,8 +1,10 @@
 //! One question and its answer.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{Request, Response, header};
+use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::client::{Body, ClientBuilder};
 
@@ -27,6 +29,8 @@ pub(crate) struct Link {
     pub(crate) name: String,
     /// The path of the API server's proxy to it, if it goes through that.
     proxy: Option<String>,
+    /// Read for every request: tokens are replaced while a canary runs.
+    token_file: Option<PathBuf>,
     deadline: Duration,
 }
 
@@ -43,19 +47,19 @@ impl Link {
             configuration.auth_info.username = Some(user.clone());
             configuration.auth_info.password = Some(password.clone().into());
         }
-        if let Some(path) = &options.token_file {
-            if address.login.is_some() {
-                return Err(unusable("there is both a password in it and a token file".into()));
-            }
-            let unreadable = |source| Error::TokenFile { path: path.clone(), source };
-            std::fs::read_to_string(path).map_err(unreadable)?;
-            let text = path.to_str().ok_or_else(|| unusable("the token file's name is not UTF-8".into()))?;
-            configuration.auth_info.token_file = Some(text.to_owned());
+        if options.token_file.is_some() && address.login.is_some() {
+            return Err(unusable("there is both a password in it and a token file".into()));
         }
         cluster::correct_proxy(&mut configuration, None)?;
         let client =
             ClientBuilder::try_from(configuration).map_err(|error| unusable(error.to_string()))?.build();
-        Ok(Self { client, name, proxy: None, deadline: options.deadline })
+        Ok(Self {
+            client,
+            name,
+            proxy: None,
+            token_file: options.token_file.clone(),
+            deadline: options.deadline,
+        })
     }
 
     /// To a port of a Service, through the API server. `port` is as the proxy wants it: `9090`, or
@@ -73,6 +77,7 @@ impl Link {
             client: server.client.clone(),
             name: format!("service {namespace}/{name}:{port}"),
             proxy: Some(format!("/api/v1/namespaces/{namespace}/services/{scheme}{name}:{port}/proxy")),
+            token_file: None,
             deadline,
         }
     }
@@ -115,7 +120,17 @@ impl Link {
                 .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(Body::from(form.into_bytes())),
         };
-        request.map_err(|error| Error::Configuration { name: self.name.clone(), reason: error.to_string() })
+        let unusable = |reason| Error::Configuration { name: self.name.clone(), reason };
+        let mut request = request.map_err(|error| unusable(error.to_string()))?;
+        if let Some(path) = &self.token_file {
+            let unreadable = |source| Error::TokenFile { path: path.clone(), source };
+            let token = fs::read_to_string(path).map_err(unreadable)?;
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+                .map_err(|_| unusable(format!("what {} holds is no token", path.display())))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+        Ok(request)
     }
 
     fn understand(&self, response: &Response<()>, body: &[u8], query: &str) -> Result<Answer, Error> {

@@ -39,7 +39,7 @@ use link::Link;
 pub struct Options {
     /// `--prometheus-url`; without it one is looked for in the cluster.
     pub address: Option<Address>,
-    /// `--prometheus-token-file`: a bearer token for the address. It is read again when it gets old.
+    /// `--prometheus-token-file`: a bearer token for the address. It is read for every request.
     pub token_file: Option<PathBuf>,
     /// How long one answer may take.
     pub deadline: Duration,
