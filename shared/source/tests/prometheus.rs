@@ -1,6 +1,6 @@
 //! The gate's numbers, from a real Prometheus that really scrapes.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail wherever it is")]
+#![expect(clippy::unwrap_used, reason = "a test may fail wherever it is")]
 
 #[path = "prometheus/servers.rs"]
 mod servers;

@@ -77,9 +77,10 @@ impl Counter {
     /// before, are left out.
     pub(crate) fn follow(&mut self, samples: &[Sample], start: f64, end: f64) {
         for sample in samples {
-            // Written so that a time that is NaN is left out too.
             let is_new = self.last.is_none_or(|(at, _)| sample.at > at);
-            if !is_new || !(sample.at <= end) {
+            // A time that is NaN is in no window.
+            let is_in_time = sample.at <= end;
+            if !(is_new && is_in_time) {
                 continue;
             }
             let value = match count(sample.value) {

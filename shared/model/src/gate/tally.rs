@@ -164,8 +164,12 @@ impl Tally {
         self.end
     }
 
-    /// Takes the answer to [`super::query::requests`] at the instant `end`: raw samples, from a while before
-    /// the start (or before the last look), up to `end`.
+    /// Takes the answer to [`super::query::requests`] at the instant `end`: raw samples up to `end`, from
+    /// [`super::query::LOOKBACK`] before the start on, or, after the first look, from the look before on.
+    ///
+    /// A series without a sample up to the start is new and counts from 0. One that was not scraped for longer
+    /// than the look-back, and comes back within the window, would count from 0 as well: Prometheus itself
+    /// takes such a series for gone.
     pub fn take(&mut self, series: &[Series], end: f64) {
         for series in series {
             let counter = self.counters.entry(series.labels.clone()).or_default();

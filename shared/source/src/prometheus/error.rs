@@ -24,7 +24,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The address, or what belongs to it, cannot be used.
-    #[error("cannot use the address of Prometheus {name}: {reason}")]
+    #[error("cannot ask Prometheus {name}: {reason}")]
     Configuration {
         /// The address.
         name: String,

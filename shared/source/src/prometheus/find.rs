@@ -178,9 +178,8 @@ fn well_known() -> Vec<Candidate> {
 fn port(ports: &[Port]) -> Option<(u16, bool)> {
     const NAMES: [&str; 6] = ["http-web", "web", "http", "https-web", "https", "prometheus"];
     let named = NAMES.iter().find_map(|name| ports.iter().find(|port| port.name == *name));
-    let chosen = named
-        .or_else(|| ports.iter().find(|port| port.port == 9090))
-        .or_else(|| if let [only] = ports { Some(only) } else { None })?;
+    let only = if let [only] = ports { Some(only) } else { None };
+    let chosen = named.or_else(|| ports.iter().find(|port| port.port == 9090)).or(only)?;
     Some((chosen.port, chosen.name.starts_with("https") || chosen.port == 443))
 }
 

@@ -39,7 +39,7 @@ use link::Link;
 pub struct Options {
     /// `--prometheus-url`; without it one is looked for in the cluster.
     pub address: Option<Address>,
-    /// `--prometheus-token-file`: a bearer token for the address. It is read for every request.
+    /// `--prometheus-token-file`: a bearer token, only for an address. It is read for every request.
     pub token_file: Option<PathBuf>,
     /// How long one answer may take.
     pub deadline: Duration,
@@ -83,6 +83,11 @@ impl Prometheus {
                     let has_istio = link.has_istio().await?;
                     Ok((link, has_istio))
                 }
+                None if options.token_file.is_some() => Err(Error::Configuration {
+                    name: "in the cluster".into(),
+                    reason: "the API server would not pass a token on; a token file needs --prometheus-url"
+                        .into(),
+                }),
                 None => find::in_cluster(connection, options).await,
             }
         });
