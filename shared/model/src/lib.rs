@@ -9,6 +9,7 @@ pub mod change;
 pub mod destination_rule;
 pub mod duration;
 pub mod envoy_filter;
+pub mod gate;
 pub mod gateway;
 pub mod host;
 pub mod inbound;

@@ -18,18 +18,31 @@ use super::{Connection, Error, credentials, proxy};
 /// Requests that may wait for the connection's turn; far more than are ever under way.
 const WAITING: usize = 64;
 
+/// How often a request is sent again that the server was too busy for.
+const RETRIES: u32 = 5;
+
 /// Opens a connection. Nothing is sent yet, but a credential plugin of the kubeconfig runs here, and
 /// may ask the user something: nothing of ours must be on the terminal.
 ///
 /// Returns the server and its context's namespace.
 pub(crate) async fn connect(connection: &Connection) -> Result<(Server, String), Error> {
+    connect_with(connection, RETRIES).await
+}
+
+/// As [`connect`], for requests that go through the server to somebody else: 503 is then that other's answer,
+/// to be shown and not to be waited out.
+pub(crate) async fn connect_for_proxy(connection: &Connection) -> Result<Server, Error> {
+    connect_with(connection, 0).await.map(|(server, _)| server)
+}
+
+async fn connect_with(connection: &Connection, retries: u32) -> Result<(Server, String), Error> {
     let selected = select(connection, &Surroundings::real())?;
     let namespace = selected.namespace.clone();
-    let server = open(selected, connection.request_timeout).await?;
+    let server = open(selected, connection.request_timeout, retries).await?;
     Ok((server, namespace))
 }
 
-async fn open(mut selected: Selected, timeout: Option<Duration>) -> Result<Server, Error> {
+async fn open(mut selected: Selected, timeout: Option<Duration>, retries: u32) -> Result<Server, Error> {
     credentials::resolve(&mut selected.user, &selected.cluster)?;
     let proxy = selected.cluster.proxy_url.clone().filter(|url| !url.is_empty());
     let mut configuration = selected.configuration().await?;
@@ -40,7 +53,7 @@ async fn open(mut selected: Selected, timeout: Option<Duration>) -> Result<Serve
     let warnings = Warnings::default();
     let listener = warnings.clone();
     let unusable = |reason: String| Error::Configuration { reason };
-    let retry = RetryPolicy::new(Duration::from_millis(100), Duration::from_secs(2), 5, true)
+    let retry = RetryPolicy::new(Duration::from_millis(100), Duration::from_secs(2), retries, true)
         .map_err(|error| unusable(error.to_string()))?;
     let client = ClientBuilder::try_from(configuration)
         .map_err(|error| unusable(error.to_string()))?

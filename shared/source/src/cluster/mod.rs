@@ -25,10 +25,13 @@ mod slim;
 mod warnings;
 mod write;
 
+pub(crate) use client::connect_for_proxy;
 pub use connection::Connection;
 pub use error::{Error, Unreachable};
 pub use kubeconfig::{contexts, default_namespace};
 pub use logs::{Logs, Unread, read_logs};
 pub use proxies::{Proxies, ProxyDump, ProxyOf};
+pub(crate) use proxy::correct as correct_proxy;
 pub use read::{Progress, Read, read};
+pub(crate) use request::{Failure, Server};
 pub use write::{FIELD_MANAGER, WriteError, Writer};
