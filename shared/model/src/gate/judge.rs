@@ -29,8 +29,6 @@ pub struct Limits {
     pub tolerance: Option<f64>,
     /// Latency.
     pub latency: Vec<LatencyLimit>,
-    /// How old the newest sample may be, in seconds, before it counts as stale: a few scrape intervals.
-    pub max_age: f64,
     /// The chance of a wrong verdict.
     pub alpha: Alpha,
 }

@@ -51,13 +51,7 @@ fn window(more: &[Series]) -> Window {
 }
 
 fn limits() -> Limits {
-    Limits {
-        max_error_rate: Some(0.01),
-        tolerance: None,
-        latency: Vec::new(),
-        max_age: 15.0,
-        alpha: Alpha::default(),
-    }
+    Limits { max_error_rate: Some(0.01), tolerance: None, latency: Vec::new(), alpha: Alpha::default() }
 }
 
 /// The verdict, and the reason of the worst finding.
@@ -392,4 +386,21 @@ fn wrong_verdicts_over_repeated_looks_keep_to_alpha() {
     // And the gate is of use: a bad version is found, a good one passes.
     assert!(ends_with(Verdict::Fail, 0.04, 6, 3) > 990);
     assert!(ends_with(Verdict::Pass, 0.001, 6, 4) > 990);
+}
+
+#[test]
+fn a_canary_like_stable_seldom_fails_the_comparison() {
+    // Both fail 2 % of their requests and no difference is tolerated, which is where it is hardest.
+    let limits = Limits { max_error_rate: None, tolerance: Some(0.0), ..limits() };
+    let mut dice = Dice(5);
+    let mut counts = |rate: f64, requests: u64| (0..requests).filter(|_| dice.hits(rate)).count() as u64;
+    let mut failed = |canary: f64| {
+        let verdicts = (0..500).map(|_| {
+            let (stable, canary) = (seen(1500, counts(0.02, 1500)), seen(500, counts(canary, 500)));
+            judge(&counted(stable, canary), &limits).verdict
+        });
+        verdicts.filter(|&verdict| verdict == Verdict::Fail).count()
+    };
+    assert!(failed(0.02) <= 25);
+    assert!(failed(0.08) > 450);
 }

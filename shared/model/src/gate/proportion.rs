@@ -9,8 +9,8 @@ use statrs::function::beta::checked_beta_reg;
 /// valid; the series for the beta function would not converge any more near the mean.
 const MOST: u64 = 1_000_000;
 
-/// How often an interval is halved: more than the digits of a double.
-const HALVINGS: u32 = 60;
+/// How often an interval is halved: a bound is exact to 13 digits after the point.
+const HALVINGS: u32 = 44;
 
 /// The rate that `k` of `n` prove to be exceeded: 0 when `k` is 0 or `n` is.
 #[must_use]

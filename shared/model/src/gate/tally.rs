@@ -224,7 +224,8 @@ impl Tally {
         add(&mut self.problems, Problem { of, trouble });
     }
 
-    /// What has been counted so far. Samples older than `max_age` seconds at its end are stale.
+    /// What has been counted so far. Where the newest sample is older than `max_age` seconds at its end, the
+    /// numbers are stale; a few scrape intervals are a good age.
     #[must_use]
     pub fn window(&self, max_age: f64) -> Window {
         let mut window =
