@@ -5,6 +5,7 @@
 
 pub mod access_log;
 pub mod authorization;
+pub mod canary;
 pub mod change;
 pub mod destination_rule;
 pub mod duration;

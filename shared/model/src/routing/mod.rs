@@ -6,6 +6,7 @@
 //! compares all of it with what a real istiod generates.
 
 pub mod action;
+mod callers;
 mod delegate;
 mod gateway;
 pub mod listener;
@@ -19,6 +20,7 @@ mod virtual_services;
 
 use std::net::IpAddr;
 
+pub use callers::Callers;
 pub use delegate::Dropped;
 pub use virtual_services::VirtualServices;
 
