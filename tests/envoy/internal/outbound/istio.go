@@ -10,6 +10,8 @@ import (
 	"io"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -25,7 +27,6 @@ import (
 	"istio.io/istio/pilot/pkg/serviceregistry"
 	kubecontroller "istio.io/istio/pilot/pkg/serviceregistry/kube/controller"
 	"istio.io/istio/pilot/pkg/xds/endpoints"
-	"istio.io/istio/pilot/test/xdstest"
 	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/mesh"
 	"istio.io/istio/pkg/config/mesh/meshwatcher"
@@ -166,12 +167,22 @@ func configure(gen *core.ConfigGenTest, index *model.EndpointIndex, p traffic.Pr
 		case cluster.Cluster_ORIGINAL_DST:
 		case cluster.Cluster_EDS:
 			builder := endpoints.NewEndpointBuilder(c.Name, proxy, gen.PushContext())
-			healthy, _ := xdstest.ExtractHealthEndpoints(builder.BuildClusterLoadAssignment(index))
-			out.Healthy[c.Name] = len(healthy)
+			out.Healthy[c.Name] = healthy(builder.BuildClusterLoadAssignment(index))
 		default:
-			healthy, _ := xdstest.ExtractHealthEndpoints(c.LoadAssignment)
-			out.Healthy[c.Name] = len(healthy)
+			out.Healthy[c.Name] = healthy(c.LoadAssignment)
 		}
 	}
 	return out
+}
+
+// healthy counts; Envoy takes those of which it was not told as healthy.
+func healthy(assignment *endpoint.ClusterLoadAssignment) (n int) {
+	for _, locality := range assignment.GetEndpoints() {
+		for _, e := range locality.LbEndpoints {
+			if e.HealthStatus == corev3.HealthStatus_HEALTHY || e.HealthStatus == corev3.HealthStatus_UNKNOWN {
+				n++
+			}
+		}
+	}
+	return n
 }

@@ -267,6 +267,8 @@ func (c *Config) View() View {
 		}
 		out.Clusters = append(out.Clusters, o)
 	}
+	// Istio goes through maps for them.
+	slices.SortFunc(out.Listeners, func(a, b Listener) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(out.Clusters, func(a, b Owned) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(out.Routes, func(a, b RouteConfiguration) int { return strings.Compare(a.Name, b.Name) })
 	return out

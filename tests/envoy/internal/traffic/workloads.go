@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -143,6 +144,9 @@ func (m *maker) gatewayObject(home string) (object, func()) {
 		h := pick(m, []string{"*", "shop.example.com", "*.example.com", "www.example.com", "shop.example.com"})
 		h = pick(m, []string{"", "", "*/", "./", pick(m, m.namespaces) + "/"}) + h
 		hosts = append(hosts, h)
+	}
+	if slices.Contains(hosts, "*/*") {
+		hosts = []string{"*/*"} // with others it ends istiod: MEASURED.md
 	}
 	servers := list{object{"port": object{"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": hosts}}
 	if m.chance(35) {
