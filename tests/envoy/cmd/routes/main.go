@@ -1,7 +1,7 @@
 // Command routes makes random meshes, gives them to Istio's own code, and writes
 // what its configuration does with requests.
 //
-//	routes [-requests N] [-only N] SEED COUNT OUTDIR
+//	routes [-requests N] [-only N] [-envoy] SEED COUNT OUTDIR
 //
 // OUTDIR/wNNNN/manifests.yaml is what a person could apply. routes.json beside it:
 //
@@ -28,6 +28,9 @@
 //
 // and its other fields are those of the route or of the filter chain without HTTP.
 // Names that came from no object are as Istio makes them.
+//
+// With -envoy a real Envoy gets the route configurations too, and must choose the
+// same virtual hosts and routes: that is the proof of what is said here of matches.
 package main
 
 import (
@@ -69,9 +72,10 @@ type asked struct {
 func main() {
 	requests := flag.Int("requests", 30, "requests for each proxy")
 	only := flag.Int("only", 0, "make only the World of this number")
+	prove := flag.Bool("envoy", false, "ask a real Envoy too")
 	flag.Parse()
 	if flag.NArg() != 3 {
-		fmt.Fprintln(os.Stderr, "usage: routes [-requests N] [-only N] SEED COUNT OUTDIR")
+		fmt.Fprintln(os.Stderr, "usage: routes [-requests N] [-only N] [-envoy] SEED COUNT OUTDIR")
 		os.Exit(2)
 	}
 	seed, err := strconv.ParseUint(flag.Arg(0), 10, 64)
@@ -91,7 +95,7 @@ func main() {
 		if *only != 0 && *only != i+1 {
 			continue
 		}
-		if err := record(seed, i, *requests, flag.Arg(2), all); err != nil {
+		if err := record(seed, i, *requests, *prove, flag.Arg(2), all); err != nil {
 			fail(fmt.Errorf("World %d: %w", i+1, err))
 		}
 	}
@@ -103,7 +107,7 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-func record(seed uint64, index, requests int, dir string, all tally) error {
+func record(seed uint64, index, requests int, prove bool, dir string, all tally) error {
 	world, err := traffic.Make(seed, index, requests, outbound.Check)
 	if err != nil {
 		return err
@@ -112,7 +116,16 @@ func record(seed uint64, index, requests int, dir string, all tally) error {
 	if err != nil {
 		return err
 	}
+	if prove {
+		if err := proven(world, configs, all); err != nil {
+			return err
+		}
+	}
 	all.count("Worlds", "", true)
+	for _, kind := range []string{"VirtualService", "DestinationRule", "ServiceEntry", "Sidecar", "Gateway"} {
+		all["objects "+kind] += strings.Count(string(world.Manifests), "\nkind: "+kind+"\n")
+	}
+	all["objects delegate"] += strings.Count(string(world.Manifests), "\n  name: delegate")
 	var out document
 	for i, p := range world.Proxies {
 		one := proxy{Name: p.Name, Namespace: p.Namespace, IP: p.IP, Labels: p.Labels, Gateway: p.Gateway, View: configs[i].View()}
@@ -138,6 +151,21 @@ func record(seed uint64, index, requests int, dir string, all tally) error {
 	return os.WriteFile(filepath.Join(dir, "routes.json"), append(text, '\n'), 0o644)
 }
 
+func proven(world *traffic.World, configs []*outbound.Config, all tally) error {
+	dir, err := os.MkdirTemp("", "routes")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	asked, differences, err := outbound.Prove(dir, world, configs)
+	all["proven by Envoy"] += asked
+	all["not as Envoy"] += len(differences)
+	for _, d := range differences {
+		fmt.Println(world.Name+":", d)
+	}
+	return err
+}
+
 // tally counts what there was, so that nothing is rare unseen.
 type tally map[string]int
 
@@ -158,6 +186,7 @@ func (t tally) result(p traffic.Proxy, r traffic.Request, result outbound.Result
 	t.count("has", "fault", result.Fault != nil)
 	t.count("has", "rewrite", result.Rewrite != nil)
 	t.count("has", "mirror", len(result.Mirrors) > 0)
+	t.count("has", "a delegate's name in its route's", strings.Contains(result.Route, "-route-"))
 	missing, rule, empty := false, false, false
 	for _, c := range result.Clusters {
 		missing = missing || !c.Exists

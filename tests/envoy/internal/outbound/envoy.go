@@ -175,15 +175,16 @@ func virtualHost(rc *route.RouteConfiguration, host string) *route.VirtualHost {
 	return found
 }
 
-func routeOf(v *route.VirtualHost, r traffic.Request) *route.Route {
+// routeOf is the first that takes the request, or -1.
+func routeOf(v *route.VirtualHost, r traffic.Request) int {
 	path, query, _ := strings.Cut(r.Path, "?")
-	for _, candidate := range v.Routes {
+	for i, candidate := range v.Routes {
 		m := candidate.GetMatch()
 		if pathMatches(m, path) && headersMatch(m.Headers, r) && queryMatches(m.QueryParameters, query) && len(m.DynamicMetadata) == 0 {
-			return candidate
+			return i
 		}
 	}
-	return nil
+	return -1
 }
 
 func pathMatches(m *route.RouteMatch, path string) bool {

@@ -27,6 +27,7 @@ import (
 	"istio.io/istio/pilot/pkg/serviceregistry"
 	kubecontroller "istio.io/istio/pilot/pkg/serviceregistry/kube/controller"
 	"istio.io/istio/pilot/pkg/xds/endpoints"
+	"istio.io/istio/pilot/test/xdstest"
 	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/mesh"
 	"istio.io/istio/pkg/config/mesh/meshwatcher"
@@ -34,7 +35,9 @@ import (
 	"istio.io/istio/pkg/config/schema/gvr"
 	"istio.io/istio/pkg/config/schema/resource"
 	"istio.io/istio/pkg/kube"
+	"istio.io/istio/pkg/kube/krt"
 	"istio.io/istio/pkg/test"
+	"istio.io/istio/pkg/util/sets"
 
 	"github.com/kubectl-mesh/kubectl-mesh/tests/envoy/internal/traffic"
 )
@@ -123,6 +126,8 @@ func Build(world *traffic.World) (out []*Config, err error) {
 	if err != nil {
 		return nil, err
 	}
+	// It would keep what every World had.
+	*krt.GlobalDebugHandler = krt.DebugHandler{}
 	err = test.Wrap(func(t test.Failer) {
 		index := model.NewEndpointIndex(model.DisabledCache{})
 		updater := model.NewEndpointIndexUpdater(index)
@@ -161,7 +166,12 @@ func configure(gen *core.ConfigGenTest, index *model.EndpointIndex, p traffic.Pr
 	}
 	gen.SetupProxy(proxy)
 	out := &Config{Listeners: gen.Listeners(proxy), Clusters: gen.Clusters(proxy), Healthy: map[string]int{}}
-	out.Routes = gen.RoutesFromListeners(proxy, out.Listeners)
+	// Listeners of a headless Service's pods share one; Envoy asks for a name once.
+	names := sets.SortedList(sets.New(core.ExtractRoutesFromListeners(out.Listeners)...))
+	resources, _ := gen.ConfigGen.BuildHTTPRoutes(proxy, &model.PushRequest{Push: gen.PushContext()}, names)
+	for _, r := range resources {
+		out.Routes = append(out.Routes, xdstest.SilentlyUnmarshalAny[route.RouteConfiguration](r.Resource))
+	}
 	for _, c := range out.Clusters {
 		switch c.GetType() {
 		case cluster.Cluster_ORIGINAL_DST:

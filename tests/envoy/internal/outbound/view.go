@@ -183,10 +183,10 @@ func (c *Config) Ask(r traffic.Request) Result {
 	}
 	out.VirtualHost = v.Name
 	found := routeOf(v, r)
-	if found == nil {
+	if found < 0 {
 		return out
 	}
-	out.Action = c.action(found)
+	out.Action = c.action(v.Routes[found])
 	out.Outcome = outcome(out.Action)
 	if v.Name == "block_all" {
 		out.Outcome = "blocked"

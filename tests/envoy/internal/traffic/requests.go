@@ -27,16 +27,14 @@ func (m *maker) request(from pod) Request {
 	}
 	r := Request{Protocol: "http"}
 	s := pick(m, m.services)
-	p := port{80, 80, "http", "http"}
-	if len(s.ports) > 0 {
-		p = pick(m, s.ports)
-	}
-	r.Port = p.number
 	switch n := m.IntN(20); {
 	case n < 14 && s.external:
 		r.Host = m.concrete(pick(m, s.hosts))
 	case n < 3:
 		r.Host = s.name
+		if s.namespace != from.namespace && m.chance(60) {
+			r.Host += "." + s.namespace
+		}
 	case n < 5:
 		r.Host = s.name + "." + s.namespace
 	case n < 6:
@@ -48,13 +46,17 @@ func (m *maker) request(from pod) Request {
 	default:
 		r.Host = pick(m, []string{"unknown.example.com", "nowhere", "payment", "orders.shop"})
 	}
-	if m.chance(12) {
+	d, known := m.find(from.namespace, r.Host)
+	if r.Port = pick(m, []int{80, 80, 8080}); known && len(d.ports) > 0 {
+		r.Port = pick(m, d.ports).number
+	}
+	if m.chance(8) {
 		r.Port = pick(m, []int{80, 8080, 9090, 1234, 443})
 	}
 	r.Address, r.By = m.resolve(from.namespace, r.Host)
 	// What is spoken is mostly what the port of this address is for.
 	r.Protocol = "http"
-	if d, ok := m.find(from.namespace, r.Host); ok {
+	if known {
 		for _, p := range d.ports {
 			if p.number == r.Port && p.protocol != "" {
 				r.Protocol = p.protocol
@@ -72,12 +74,15 @@ func (m *maker) request(from pod) Request {
 
 func (m *maker) toGateway(from pod) Request {
 	r := Request{Protocol: "http", Port: 80, Address: from.ip, By: "gateway"}
-	if m.chance(20) {
+	if m.chance(15) {
 		r.Protocol, r.Port = "tls", 443
 	}
 	r.Listens = r.Port + m.shift
 	pool := append([]string{"shop.example.com", "www.example.com", "other.example.org"}, m.virtual...)
-	r.Host = m.concrete(pick(m, append(pool, m.served...)))
+	if pool = append(pool, m.served...); len(m.bound) > 0 && m.chance(70) {
+		pool = m.bound
+	}
+	r.Host = m.concrete(pick(m, pool))
 	m.fill(&r)
 	return r
 }

@@ -2,13 +2,20 @@ package traffic
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // hostFor is a host as an object in the namespace may name it: rightly, almost
-// rightly, and not at all.
-func (m *maker) hostFor(namespace string) string {
+// rightly, and not at all. It mostly has a port of the protocol.
+func (m *maker) hostFor(namespace, protocol string) string {
 	s := pick(m, m.services)
+	for range 8 {
+		if slices.ContainsFunc(s.ports, func(p port) bool { return p.protocol == protocol || p.protocol == "" && protocol != "tls" }) {
+			break
+		}
+		s = pick(m, m.services)
+	}
 	if s.external {
 		return pick(m, s.hosts)
 	}
@@ -33,8 +40,15 @@ func (m *maker) virtualService() (object, func()) {
 	spec := object{}
 	var hosts []string
 	bound := m.chance(35)
+	kind := m.IntN(20)
+	protocol := "http"
+	if kind < 3 {
+		protocol = "tcp"
+	} else if kind < 5 {
+		protocol = "tls"
+	}
 	for range 1 + m.IntN(8)/5 {
-		h := m.hostFor(namespace)
+		h := m.hostFor(namespace, protocol)
 		if m.chance(6) {
 			h = pick(m, []string{"*.svc.cluster.local", "*.local", "*.com", "*.example.com"})
 		}
@@ -59,17 +73,21 @@ func (m *maker) virtualService() (object, func()) {
 		spec["gateways"] = list{"mesh"}
 	}
 	m.exports(spec)
-	kind := m.IntN(20)
-	if kind >= 3 {
+	if kind >= 5 {
 		spec["http"] = m.httpRoutes(namespace, gateway, false)
 	}
-	if kind < 2 || kind == 19 {
+	if protocol == "tcp" || kind == 19 {
 		spec["tcp"] = m.tcpRoutes(namespace, gateway)
 	}
-	if kind == 2 || kind == 18 {
+	if protocol == "tls" || kind == 18 {
 		spec["tls"] = m.tlsRoutes(namespace, hosts)
 	}
-	return m.istio("VirtualService", namespace, "vs", spec), func() { m.virtual = append(m.virtual, hosts...) }
+	return m.istio("VirtualService", namespace, "vs", spec), func() {
+		m.virtual = append(m.virtual, hosts...)
+		if gateway != "" {
+			m.bound = append(m.bound, hosts...)
+		}
+	}
 }
 
 // delegate is a VirtualService that only others lead to.
@@ -117,10 +135,10 @@ func (m *maker) action(r object, namespace string, delegate bool) {
 		r["delegate"] = d
 	} else {
 		switch {
-		case m.chance(6):
+		case m.chance(8):
 			r["redirect"] = pick(m, []object{{"uri": "/new"}, {"authority": "new.example.com", "redirectCode": 302}, {"scheme": "https", "port": 8443}, {"derivePort": "FROM_REQUEST_PORT", "uri": "/x"}})
 			return
-		case m.chance(6):
+		case m.chance(8):
 			r["directResponse"] = pick(m, []object{{"status": 200, "body": object{"string": "hello"}}, {"status": 418}})
 			return
 		}
@@ -401,7 +419,7 @@ func (m *maker) sidecar() (object, func()) {
 		for range 1 + m.IntN(3) {
 			s := pick(m, m.services)
 			ns := pick(m, m.everywhere())
-			out = append(out, pick(m, []string{"./*", "*/*", ns + "/*", ns + "/*", "*/" + s.host(), "./" + s.host(), s.namespace + "/" + s.host(), "~/*",
+			out = append(out, pick(m, []string{"./*", "*/*", "*/*", s.namespace + "/*", ns + "/*", ns + "/*", "*/" + s.host(), "./" + s.host(), s.namespace + "/" + s.host(), "~/*",
 				"*/*." + s.namespace + ".svc.cluster.local", "*/*.example.com"}))
 		}
 		return out

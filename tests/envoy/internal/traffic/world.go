@@ -98,6 +98,7 @@ type maker struct {
 	seen map[string][]string
 	// virtual are the hosts of VirtualServices, served those of Gateways.
 	virtual, served []string
+	bound           []string // hosts of VirtualServices at a Gateway
 	delegates       []string // NAMESPACE/NAME
 	count           int
 }
@@ -169,13 +170,13 @@ func (m *maker) manifests() {
 	for range m.IntN(4) {
 		m.add(m.delegate)
 	}
-	for range m.IntN(9) {
+	for range pick(m, []int{0, 3, 4, 5, 6, 7, 8}) {
 		m.add(m.virtualService)
 	}
-	for range m.IntN(7) {
+	for range 1 + m.IntN(7) {
 		m.add(m.destinationRule)
 	}
-	if m.chance(45) {
+	if m.chance(40) {
 		for range 1 + m.IntN(3) {
 			m.add(m.sidecar)
 		}
@@ -214,7 +215,7 @@ func (m *maker) created() string {
 
 func (m *maker) mesh() {
 	config := object{}
-	if m.chance(30) {
+	if m.chance(25) {
 		config["outboundTrafficPolicy"] = object{"mode": "REGISTRY_ONLY"}
 	}
 	for _, key := range []string{"defaultVirtualServiceExportTo", "defaultDestinationRuleExportTo", "defaultServiceExportTo"} {

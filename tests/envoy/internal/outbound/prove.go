@@ -1,0 +1,140 @@
+package outbound
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kubectl-mesh/kubectl-mesh/tests/envoy/internal/proxy"
+	"github.com/kubectl-mesh/kubectl-mesh/tests/envoy/internal/traffic"
+)
+
+// Prove gives the World's route configurations to a real Envoy, each on an
+// address of its own, asks it all that is HTTP, and says where it chose another
+// virtual host or route than this package. Routes answer with what they are.
+func Prove(dir string, world *traffic.World, configs []*Config) (asked int, differences []string, err error) {
+	var listeners []json.RawMessage
+	addresses := map[string]string{}
+	for i, c := range configs {
+		for j, rc := range c.Routes {
+			address := fmt.Sprintf("127.9.%d.%d", i, j+1)
+			l, err := listenerOf(address, rc)
+			if err != nil {
+				return 0, nil, err
+			}
+			listeners = append(listeners, l)
+			addresses[fmt.Sprint(i, rc.Name)] = address + ":10000"
+		}
+	}
+	envoy, err := proxy.Start(dir, listeners)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer envoy.Stop()
+	for name, why := range envoy.Refused {
+		differences = append(differences, fmt.Sprintf("Envoy refuses %s: %s", name, why))
+	}
+	for i, p := range world.Proxies {
+		for _, r := range p.Requests {
+			address, ok := addresses[fmt.Sprint(i, configs[i].Ask(r).RouteConfiguration)]
+			if !ok || envoy.Refused[strings.TrimSuffix(address, ":10000")] != "" {
+				continue
+			}
+			got, err := ask(address, r)
+			if err != nil {
+				return asked, differences, err
+			}
+			asked++
+			if want := configs[i].choice(r); got != want {
+				differences = append(differences, fmt.Sprintf("%s %+v: Envoy takes %q, not %q", p.Name, r, got, want))
+			}
+		}
+	}
+	return asked, differences, nil
+}
+
+// choice is the virtual host and the number of its route, or nothing.
+func (c *Config) choice(r traffic.Request) string {
+	name := c.Ask(r).RouteConfiguration
+	for _, rc := range c.Routes {
+		if rc.Name != name {
+			continue
+		}
+		v := virtualHost(rc, authority(r))
+		if v == nil {
+			return ""
+		}
+		if i := routeOf(v, r); i >= 0 {
+			return label(v, i)
+		}
+	}
+	return ""
+}
+
+func label(v *route.VirtualHost, i int) string { return fmt.Sprintf("%s route %d", v.Name, i) }
+
+// listenerOf serves the routes, with names for what they would do.
+func listenerOf(address string, from *route.RouteConfiguration) (json.RawMessage, error) {
+	rc := proto.Clone(from).(*route.RouteConfiguration)
+	rc.ValidateClusters = nil
+	for _, v := range rc.VirtualHosts {
+		v.TypedPerFilterConfig = nil
+		for i, r := range v.Routes {
+			v.Routes[i] = &route.Route{Match: r.Match, Action: &route.Route_DirectResponse{DirectResponse: &route.DirectResponseAction{
+				Status: 200, Body: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: label(v, i)}},
+			}}}
+		}
+	}
+	routes, err := protojson.Marshal(rc)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(map[string]any{
+		"name":    address,
+		"address": map[string]any{"socket_address": map[string]any{"address": address, "port_value": 10000}},
+		"filter_chains": []any{map[string]any{"filters": []any{map[string]any{"name": "http", "typed_config": map[string]any{
+			"@type":       "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+			"stat_prefix": "http", "normalize_path": true, "route_config": json.RawMessage(routes),
+			"http_filters": []any{map[string]any{"name": "router", "typed_config": map[string]any{
+				"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}},
+		}}}}},
+	})
+}
+
+func ask(address string, r traffic.Request) (string, error) {
+	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n", r.Method, r.Path, authority(r))
+	for k, v := range r.Headers {
+		if k != "host" {
+			fmt.Fprintf(conn, "%s: %s\r\n", k, v)
+		}
+	}
+	fmt.Fprint(conn, "\r\n")
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if response.StatusCode != 200 {
+		return "", err
+	}
+	return string(body), err
+}
