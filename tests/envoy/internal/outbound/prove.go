@@ -2,26 +2,34 @@ package outbound
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	proxyprotocol "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
+	directresponse "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/direct_response/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	"istio.io/istio/pilot/pkg/util/protoconv"
+	"istio.io/istio/pkg/wellknown"
 
 	"github.com/kubectl-mesh/kubectl-mesh/tests/envoy/internal/proxy"
 	"github.com/kubectl-mesh/kubectl-mesh/tests/envoy/internal/traffic"
 )
 
-// Prove gives the World's route configurations to a real Envoy, each on an
-// address of its own, asks it all that is HTTP, and says where it chose another
-// virtual host or route than this package. Routes answer with what they are.
+// Prove gives the World's listeners and route configurations to a real Envoy,
+// each on an address of its own, asks it, and says where it chose another filter
+// chain, virtual host or route than this package. They answer with what they are.
 func Prove(dir string, world *traffic.World, configs []*Config) (asked int, differences []string, err error) {
 	var listeners []json.RawMessage
 	addresses := map[string]string{}
@@ -35,6 +43,15 @@ func Prove(dir string, world *traffic.World, configs []*Config) (asked int, diff
 			listeners = append(listeners, l)
 			addresses[fmt.Sprint(i, rc.Name)] = address + ":10000"
 		}
+		for j, l := range c.Listeners {
+			address := fmt.Sprintf("127.8.%d.%d", i, j+1)
+			chains, err := chainsOf(address, l)
+			if err != nil {
+				return 0, nil, err
+			}
+			listeners = append(listeners, chains)
+			addresses[fmt.Sprint(i, "listener", l.Name)] = address + ":10000"
+		}
 	}
 	envoy, err := proxy.Start(dir, listeners)
 	if err != nil {
@@ -46,6 +63,16 @@ func Prove(dir string, world *traffic.World, configs []*Config) (asked int, diff
 	}
 	for i, p := range world.Proxies {
 		for _, r := range p.Requests {
+			if l := configs[i].listenerFor(r.Address, r.At()); l != nil {
+				got, err := connect(addresses[fmt.Sprint(i, "listener", l.Name)], r)
+				if err != nil {
+					return asked, differences, err
+				}
+				asked++
+				if want := chainLabel(l, chainFor(l, r, r.At())); got != want {
+					differences = append(differences, fmt.Sprintf("%s %+v: at %s Envoy takes %q, not %q", p.Name, r, l.Name, got, want))
+				}
+			}
 			address, ok := addresses[fmt.Sprint(i, configs[i].Ask(r).RouteConfiguration)]
 			if !ok || envoy.Refused[strings.TrimSuffix(address, ":10000")] != "" {
 				continue
@@ -137,4 +164,75 @@ func ask(address string, r traffic.Request) (string, error) {
 		return "", err
 	}
 	return string(body), err
+}
+
+func chainLabel(l *listener.Listener, c *listener.FilterChain) string {
+	if c == nil {
+		return ""
+	}
+	return fmt.Sprintf("chain %d %s", slices.Index(append(slices.Clone(l.FilterChains), l.DefaultFilterChain), c), c.Name)
+}
+
+// chainsOf has the filter chains of a listener, which say their names. The
+// address that Envoy goes by is what the connection's first line says.
+func chainsOf(address string, from *listener.Listener) (json.RawMessage, error) {
+	out := &listener.Listener{Name: address, ListenerFiltersTimeout: from.ListenerFiltersTimeout, ContinueOnListenerFiltersTimeout: from.ContinueOnListenerFiltersTimeout,
+		Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{Address: address,
+			PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: 10000}}}},
+		ListenerFilters: []*listener.ListenerFilter{{Name: "proxy", ConfigType: &listener.ListenerFilter_TypedConfig{TypedConfig: protoconv.MessageToAny(&proxyprotocol.ProxyProtocol{})}}}}
+	for _, f := range from.ListenerFilters {
+		if f.Name == wellknown.TLSInspector || f.Name == wellknown.HTTPInspector {
+			out.ListenerFilters = append(out.ListenerFilters, f)
+		}
+	}
+	answer := func(c *listener.FilterChain) *listener.FilterChain {
+		if c == nil {
+			return nil
+		}
+		return &listener.FilterChain{Name: c.Name, FilterChainMatch: c.FilterChainMatch, Filters: []*listener.Filter{{Name: "answer", ConfigType: &listener.Filter_TypedConfig{
+			TypedConfig: protoconv.MessageToAny(&directresponse.Config{Response: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: chainLabel(from, c)}}})}}}}
+	}
+	for _, c := range from.FilterChains {
+		out.FilterChains = append(out.FilterChains, answer(c))
+	}
+	out.DefaultFilterChain = answer(from.DefaultFilterChain)
+	return protojson.Marshal(out)
+}
+
+// connect says what the application would first, and reads the answer.
+func connect(address string, r traffic.Request) (string, error) {
+	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(conn, "PROXY TCP4 192.0.2.1 %s 40000 %d\r\n", r.Address, r.At())
+	switch r.Protocol {
+	case "http":
+		fmt.Fprintf(conn, "%s / HTTP/1.1\r\nHost: x\r\n\r\n", r.Method)
+	case "tls":
+		heard := &ear{Conn: conn}
+		// The handshake cannot go on: the answer is none of TLS.
+		_ = tls.Client(heard, &tls.Config{ServerName: r.SNI, InsecureSkipVerify: true}).Handshake()
+		return heard.text.String(), nil
+	default:
+		fmt.Fprint(conn, "ping\n")
+	}
+	// Envoy may end the connection with bytes unread.
+	text, _ := io.ReadAll(conn)
+	return string(text), nil
+}
+
+// ear reads to the end, whoever asks, and keeps what it was.
+type ear struct {
+	net.Conn
+	text strings.Builder
+}
+
+func (e *ear) Read([]byte) (int, error) {
+	_, _ = io.Copy(&e.text, e.Conn)
+	return 0, io.EOF
 }

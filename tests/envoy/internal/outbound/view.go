@@ -149,10 +149,7 @@ type View struct {
 
 // Ask is what the configuration does with a request.
 func (c *Config) Ask(r traffic.Request) Result {
-	port := r.Port
-	if r.Listens != 0 {
-		port = r.Listens
-	}
+	port := r.At()
 	out := Result{Outcome: "reset", Action: Action{Clusters: []Cluster{}, Mirrors: []Mirror{}}}
 	l := c.listenerFor(r.Address, port)
 	if l == nil {

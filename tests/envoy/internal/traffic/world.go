@@ -6,6 +6,7 @@ package traffic
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -47,6 +48,9 @@ type Request struct {
 	Headers  map[string]string `json:"headers,omitempty"`
 	SNI      string            `json:"sni,omitempty"`
 }
+
+// At is the port that it reaches the proxy at.
+func (r Request) At() int { return cmp.Or(r.Listens, r.Port) }
 
 // Check says why Istio refuses an object.
 type Check func(manifest []byte) error
