@@ -24,6 +24,7 @@
 //	redirect, direct   the route answers
 //	passthrough  to where the caller wanted, unknown to the mesh
 //	blocked      by REGISTRY_ONLY: HTTP gets 502, others are closed
+//	refused      Envoy does not take the listener: two filter chains match the same
 //	reset        no filter chain, or one that speaks something else
 //
 // and its other fields are those of the route or of the filter chain without HTTP.

@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -95,6 +96,38 @@ func chainFor(l *listener.Listener, r traffic.Request, port int) *listener.Filte
 		return chains[0]
 	}
 	return l.DefaultFilterChain
+}
+
+// refused says whether Envoy does not take the listener, because two chains ask for
+// the same. Chains without anything to ask are the same too.
+func refused(l *listener.Listener) bool {
+	seen := map[string]bool{}
+	for _, c := range l.FilterChains {
+		m := c.GetFilterChainMatch()
+		blocks := []string{""}
+		for _, b := range m.GetPrefixRanges() {
+			blocks = append(blocks, fmt.Sprintf("%s/%d", b.AddressPrefix, b.GetPrefixLen().GetValue()))
+		}
+		for _, block := range blocks[min(1, len(blocks)-1):] {
+			for _, name := range orEmpty(m.GetServerNames()) {
+				for _, alpn := range orEmpty(m.GetApplicationProtocols()) {
+					key := fmt.Sprint(m.GetDestinationPort().GetValue(), " ", block, " ", name, " ", m.GetTransportProtocol(), " ", alpn)
+					if seen[key] {
+						return true
+					}
+					seen[key] = true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func orEmpty(names []string) []string {
+	if len(names) == 0 {
+		return []string{""}
+	}
+	return names
 }
 
 func yes(is bool) int {

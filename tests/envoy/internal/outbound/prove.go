@@ -32,7 +32,7 @@ import (
 // chain, virtual host or route than this package. They answer with what they are.
 func Prove(dir string, world *traffic.World, configs []*Config) (asked int, differences []string, err error) {
 	var listeners []json.RawMessage
-	addresses := map[string]string{}
+	addresses, expected := map[string]string{}, map[string]bool{}
 	for i, c := range configs {
 		for j, rc := range c.Routes {
 			address := fmt.Sprintf("127.9.%d.%d", i, j+1)
@@ -50,6 +50,9 @@ func Prove(dir string, world *traffic.World, configs []*Config) (asked int, diff
 				return 0, nil, err
 			}
 			listeners = append(listeners, chains)
+			if refused(l) {
+				expected[address] = true
+			}
 			addresses[fmt.Sprint(i, "listener", l.Name)] = address + ":10000"
 		}
 	}
@@ -59,11 +62,19 @@ func Prove(dir string, world *traffic.World, configs []*Config) (asked int, diff
 	}
 	defer envoy.Stop()
 	for name, why := range envoy.Refused {
-		differences = append(differences, fmt.Sprintf("Envoy refuses %s: %s", name, why))
+		// Without a name it is that of the whole update.
+		if !expected[name] && name != "" {
+			differences = append(differences, fmt.Sprintf("Envoy refuses %s: %s", name, why))
+		}
+	}
+	for name := range expected {
+		if envoy.Refused[name] == "" {
+			differences = append(differences, fmt.Sprintf("Envoy takes %s", name))
+		}
 	}
 	for i, p := range world.Proxies {
 		for _, r := range p.Requests {
-			if l := configs[i].listenerFor(r.Address, r.At()); l != nil {
+			if l := configs[i].listenerFor(r.Address, r.At()); l != nil && !refused(l) {
 				got, err := connect(addresses[fmt.Sprint(i, "listener", l.Name)], r)
 				if err != nil {
 					return asked, differences, err

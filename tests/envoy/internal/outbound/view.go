@@ -124,9 +124,11 @@ type Chain struct {
 }
 
 type Listener struct {
-	Name    string  `json:"name"`
-	Address string  `json:"address"`
-	Port    uint32  `json:"port"`
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	Port    uint32 `json:"port"`
+	// Refused says that Envoy does not take it.
+	Refused bool    `json:"refused"`
 	Chains  []Chain `json:"filterChains"`
 	Default *Chain  `json:"defaultFilterChain"`
 }
@@ -156,6 +158,10 @@ func (c *Config) Ask(r traffic.Request) Result {
 		return out
 	}
 	out.Listener = l.Name
+	if refused(l) {
+		out.Outcome = "refused"
+		return out
+	}
 	chain := chainFor(l, r, port)
 	if chain == nil {
 		return out
@@ -234,7 +240,7 @@ func (c *Config) View() View {
 			continue
 		}
 		a := l.GetAddress().GetSocketAddress()
-		listener := Listener{Name: l.Name, Address: a.GetAddress(), Port: a.GetPortValue(), Chains: []Chain{}}
+		listener := Listener{Name: l.Name, Address: a.GetAddress(), Port: a.GetPortValue(), Refused: refused(l), Chains: []Chain{}}
 		for i, f := range append(slices.Clone(l.FilterChains), l.DefaultFilterChain) {
 			if f == nil {
 				continue

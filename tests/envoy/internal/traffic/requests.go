@@ -74,12 +74,12 @@ func (m *maker) request(from pod) Request {
 
 func (m *maker) toGateway(from pod) Request {
 	r := Request{Protocol: "http", Port: 80, Address: from.ip, By: "gateway"}
-	if m.chance(15) {
+	if m.chance(12) {
 		r.Protocol, r.Port = "tls", 443
 	}
 	r.Listens = r.Port + m.shift
 	pool := append([]string{"shop.example.com", "www.example.com", "other.example.org"}, m.virtual...)
-	if pool = append(pool, m.served...); len(m.bound) > 0 && m.chance(70) {
+	if pool = append(pool, m.served...); len(m.bound) > 0 && m.chance(85) {
 		pool = m.bound
 	}
 	r.Host = m.concrete(pick(m, pool))

@@ -39,12 +39,12 @@ func (m *maker) virtualService() (object, func()) {
 	namespace := pick(m, m.everywhere())
 	spec := object{}
 	var hosts []string
-	bound := m.chance(35)
+	bound := m.chance(40)
 	kind := m.IntN(20)
 	protocol := "http"
 	if kind < 3 {
 		protocol = "tcp"
-	} else if kind < 5 {
+	} else if kind < 5 || bound && m.chance(8) {
 		protocol = "tls"
 	}
 	for range 1 + m.IntN(8)/5 {
@@ -52,7 +52,7 @@ func (m *maker) virtualService() (object, func()) {
 		if m.chance(6) {
 			h = pick(m, []string{"*.svc.cluster.local", "*.local", "*.com", "*.example.com"})
 		}
-		if bound && m.chance(75) {
+		if bound && m.chance(85) {
 			h = pick(m, []string{"shop.example.com", "www.example.com", "*", "*.example.com"})
 		}
 		hosts = append(hosts, h)
@@ -73,7 +73,7 @@ func (m *maker) virtualService() (object, func()) {
 		spec["gateways"] = list{"mesh"}
 	}
 	m.exports(spec)
-	if kind >= 5 {
+	if protocol == "http" {
 		spec["http"] = m.httpRoutes(namespace, gateway, false)
 	}
 	if protocol == "tcp" || kind == 19 {
@@ -105,7 +105,7 @@ func (m *maker) httpRoutes(namespace, gateway string, delegate bool) list {
 	n := 1 + m.IntN(4)
 	for i := range n {
 		r := object{}
-		if m.chance(50) {
+		if m.chance(70) {
 			r["name"] = fmt.Sprintf("route-%d", i)
 		}
 		last := i == n-1
@@ -135,10 +135,10 @@ func (m *maker) action(r object, namespace string, delegate bool) {
 		r["delegate"] = d
 	} else {
 		switch {
-		case m.chance(8):
+		case m.chance(9):
 			r["redirect"] = pick(m, []object{{"uri": "/new"}, {"authority": "new.example.com", "redirectCode": 302}, {"scheme": "https", "port": 8443}, {"derivePort": "FROM_REQUEST_PORT", "uri": "/x"}})
 			return
-		case m.chance(8):
+		case m.chance(11):
 			r["directResponse"] = pick(m, []object{{"status": 200, "body": object{"string": "hello"}}, {"status": 418}})
 			return
 		}

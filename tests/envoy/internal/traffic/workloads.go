@@ -141,15 +141,15 @@ func (m *maker) gatewayObject(home string) (object, func()) {
 	namespace := pick(m, []string{home, home, pick(m, m.namespaces)})
 	var hosts []string
 	for range 1 + m.IntN(2) {
-		h := pick(m, []string{"*", "shop.example.com", "*.example.com", "www.example.com", "shop.example.com"})
-		h = pick(m, []string{"", "", "*/", "./", pick(m, m.namespaces) + "/"}) + h
+		h := pick(m, []string{"*", "*", "shop.example.com", "*.example.com", "www.example.com", "shop.example.com"})
+		h = pick(m, []string{"", "", "", "*/", "./", pick(m, m.namespaces) + "/"}) + h
 		hosts = append(hosts, h)
 	}
 	if slices.Contains(hosts, "*/*") {
 		hosts = []string{"*/*"} // with others it ends istiod: MEASURED.md
 	}
 	servers := list{object{"port": object{"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": hosts}}
-	if m.chance(35) {
+	if m.chance(50) {
 		servers = append(servers, object{"port": object{"number": 443, "name": "tls", "protocol": "TLS"}, "hosts": hosts, "tls": object{"mode": "PASSTHROUGH"}})
 	}
 	o := m.istio("Gateway", namespace, "gw", object{"selector": object{"istio": "ingressgateway"}, "servers": servers})
