@@ -79,7 +79,12 @@ func (m *maker) toGateway(from pod) Request {
 	}
 	r.Listens = r.Port + m.shift
 	pool := append([]string{"shop.example.com", "www.example.com", "other.example.org"}, m.virtual...)
-	if pool = append(pool, m.served...); len(m.bound) > 0 && m.chance(85) {
+	for _, g := range m.gateways {
+		for _, h := range m.served[g] {
+			pool = append(pool, h[strings.IndexByte(h, '/')+1:])
+		}
+	}
+	if len(m.bound) > 0 && m.chance(85) {
 		pool = m.bound
 	}
 	r.Host = m.concrete(pick(m, pool))

@@ -39,7 +39,22 @@ func (m *maker) virtualService() (object, func()) {
 	namespace := pick(m, m.everywhere())
 	spec := object{}
 	var hosts []string
-	bound := m.chance(40)
+	bound := len(m.gateways) > 0 && m.chance(40)
+	gateway, offered := "", []string{"shop.example.com", "www.example.com", "*"}
+	if bound {
+		gateway = pick(m, m.gateways)
+		for _, h := range m.served[gateway] {
+			from, name, found := strings.Cut(h, "/")
+			if !found {
+				name = from
+			} else if from == "." {
+				namespace, _, _ = strings.Cut(gateway, "/")
+			} else if from != "*" && m.chance(70) {
+				namespace = from
+			}
+			offered = append(offered, name, name, strings.Replace(name, "*.", "shop.", 1))
+		}
+	}
 	kind := m.IntN(20)
 	protocol := "http"
 	if kind < 3 {
@@ -53,14 +68,12 @@ func (m *maker) virtualService() (object, func()) {
 			h = pick(m, []string{"*.svc.cluster.local", "*.local", "*.com", "*.example.com"})
 		}
 		if bound && m.chance(85) {
-			h = pick(m, []string{"shop.example.com", "www.example.com", "*", "*.example.com"})
+			h = pick(m, offered)
 		}
 		hosts = append(hosts, h)
 	}
 	spec["hosts"] = hosts
-	gateway := ""
-	if bound && len(m.gateways) > 0 {
-		gateway = pick(m, m.gateways)
+	if bound {
 		if ns, name, _ := strings.Cut(gateway, "/"); ns == namespace && m.chance(50) {
 			gateway = name
 		}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 var portPool = []port{
@@ -156,9 +155,7 @@ func (m *maker) gatewayObject(home string) (object, func()) {
 	name := o["metadata"].(object)["name"].(string)
 	return o, func() {
 		m.gateways = append(m.gateways, namespace+"/"+name)
-		for _, h := range hosts {
-			m.served = append(m.served, h[strings.IndexByte(h, '/')+1:])
-		}
+		m.served[namespace+"/"+name] = hosts
 	}
 }
 

@@ -99,12 +99,12 @@ type maker struct {
 	gateways   []string // NAMESPACE/NAME
 	shift      int      // from a gateway's Service's ports to its pods'
 	// seen are the values of matches by kind, so that requests can aim at them.
-	seen map[string][]string
-	// virtual are the hosts of VirtualServices, served those of Gateways.
-	virtual, served []string
-	bound           []string // hosts of VirtualServices at a Gateway
-	delegates       []string // NAMESPACE/NAME
-	count           int
+	seen      map[string][]string
+	virtual   []string            // hosts of VirtualServices
+	bound     []string            // those of which are at a Gateway
+	served    map[string][]string // hosts by Gateway, NAMESPACE/NAME
+	delegates []string            // NAMESPACE/NAME
+	count     int
 }
 
 // Make makes World number index of a seed, of objects that pass the check.
@@ -114,6 +114,7 @@ func Make(seed uint64, index, requests int, check Check) (*World, error) {
 		check:      check,
 		namespaces: []string{"shop", "pay", "web"},
 		seen:       map[string][]string{},
+		served:     map[string][]string{},
 	}
 	if m.chance(40) {
 		m.namespaces = append(m.namespaces, "edge")
