@@ -211,6 +211,7 @@ impl Tally {
             Outcome::Passthrough => "passthrough",
             Outcome::Blocked => "blocked",
             Outcome::Reset => "reset",
+            Outcome::Refused => "refused",
             Outcome::Redirect => "redirect",
             Outcome::Direct => "direct",
         };

@@ -98,11 +98,8 @@ impl History {
     #[must_use]
     pub fn ratio_of(&self, pointer: &str, is_canary: &[bool]) -> Option<Vec<u32>> {
         self.steps.iter().rev().filter_map(|step| step.routes.get(pointer)).find_map(|one| {
-            let has_others = one
-                .from
-                .iter()
-                .zip(is_canary)
-                .any(|(weight, is_canary)| !is_canary && *weight > 0);
+            let has_others =
+                one.from.iter().zip(is_canary).any(|(weight, is_canary)| !is_canary && *weight > 0);
             (has_others && one.from.len() == is_canary.len()).then(|| one.from.clone())
         })
     }

@@ -131,7 +131,10 @@ mod tests {
     fn third_destinations_keep_their_ratio() {
         assert_eq!(shifted(&[60, 30, 10], &[false, false, true], 40, None), Ok(vec![40, 20, 40]));
         assert_eq!(shifted(&[60, 30, 10], &[false, false, true], 50, None), Ok(vec![33, 17, 50]));
-        assert_eq!(shifted(&[0, 0, 100], &[false, false, true], 40, Some(&[60, 30, 10])), Ok(vec![40, 20, 40]));
+        assert_eq!(
+            shifted(&[0, 0, 100], &[false, false, true], 40, Some(&[60, 30, 10])),
+            Ok(vec![40, 20, 40])
+        );
         assert_eq!(shifted(&[0, 0, 100], &[false, false, true], 40, None), Err(Refused::NoRatio));
     }
 

@@ -52,8 +52,12 @@ impl<'w> Routing<'w> {
         let mut asked: BTreeSet<&str> = BTreeSet::new();
         for one in self.virtual_services.all() {
             let http = one.http.iter().flat_map(|route| &route.matches).map(|matches| &matches.caller);
-            let other =
-                one.tls.iter().chain(&one.tcp).flat_map(|route| &route.matches).map(|matches| &matches.caller);
+            let other = one
+                .tls
+                .iter()
+                .chain(&one.tcp)
+                .flat_map(|route| &route.matches)
+                .map(|matches| &matches.caller);
             asked.extend(http.chain(other).flat_map(|caller| caller.labels.keys()).map(String::as_str));
         }
         let rules = self.world().destination_rules.iter();

@@ -93,6 +93,35 @@ impl<'w> Builder<'_, 'w> {
         (!is_empty).then_some(listeners)
     }
 
+    /// The servers at all of the pods' ports.
+    pub(crate) fn all(&self) -> Vec<(u16, Listeners<'w>)> {
+        let servers = self.world.gateways_of(self.workload).flat_map(|gateway| &gateway.servers);
+        let mut targets: Vec<u16> = servers
+            .flat_map(|server| {
+                let targets = self.targets(server.port);
+                if targets.is_empty() { vec![server.port] } else { targets }
+            })
+            .collect();
+        targets.sort_unstable();
+        targets.dedup();
+        targets.into_iter().filter_map(|target| Some((target, self.listeners(target)?))).collect()
+    }
+
+    /// The HTTP routes of all servers, also of those that end TLS.
+    pub(crate) fn tables(&self, listeners: &Listeners<'w>, target: u16) -> Vec<Table> {
+        let plain = self.http(listeners, target);
+        plain
+            .into_iter()
+            .chain(self.tls_ways(listeners, target).into_iter().filter_map(|(_, table)| table))
+            .collect()
+    }
+
+    /// The ways of all servers that do not route HTTP.
+    pub(crate) fn chains(&self, listeners: &Listeners<'w>) -> Vec<Chain> {
+        let tls = self.tls_ways(listeners, 0).into_iter().filter(|(_, table)| table.is_none());
+        tls.map(|(chain, _)| chain).chain(self.tcp(listeners)).collect()
+    }
+
     /// The routes of the plaintext HTTP servers.
     pub(crate) fn http(&self, listeners: &Listeners<'w>, target: u16) -> Option<Table> {
         (!listeners.http.is_empty()).then(|| self.table(format!("http.{target}"), &listeners.http))
@@ -101,6 +130,19 @@ impl<'w> Builder<'_, 'w> {
     /// What the TLS server for a name does: routes where it ends TLS, ways where it passes it on.
     pub(crate) fn tls(&self, listeners: &Listeners<'w>, target: u16, name: Option<&str>) -> Option<Tls> {
         let name = name.map(str::to_ascii_lowercase);
+        let chains = self.tls_ways(listeners, target);
+        let ways: Vec<Chain> = chains.iter().map(|(chain, _)| chain.clone()).collect();
+        let taken = Chain::choose(&ways, None, name.as_deref())?;
+        let at = ways.iter().position(|way| std::ptr::eq(way, taken))?;
+        let (chain, table) = chains.into_iter().nth(at)?;
+        Some(match table {
+            Some(table) => Tls::Ends(table),
+            None => Tls::Passes(chain),
+        })
+    }
+
+    /// The TLS servers: routes where they end TLS, ways where they pass it on.
+    fn tls_ways(&self, listeners: &Listeners<'w>, target: u16) -> Vec<(Chain, Option<Table>)> {
         let mut chains: Vec<(Chain, Option<Table>)> = Vec::new();
         for (gateway, server) in &listeners.tls {
             let passes = matches!(server.tls.as_deref(), Some("PASSTHROUGH"));
@@ -129,14 +171,7 @@ impl<'w> Builder<'_, 'w> {
                 chains.push((Chain { server_names, ..way }, None));
             }
         }
-        let ways: Vec<Chain> = chains.iter().map(|(chain, _)| chain.clone()).collect();
-        let taken = Chain::choose(&ways, None, name.as_deref())?;
-        let at = ways.iter().position(|way| std::ptr::eq(way, taken))?;
-        let (chain, table) = chains.into_iter().nth(at)?;
-        Some(match table {
-            Some(table) => Tls::Ends(table),
-            None => Tls::Passes(chain),
-        })
+        chains
     }
 
     /// The way of other bytes.

@@ -105,6 +105,22 @@ pub struct Listener {
     is_locked: bool,
 }
 
+impl Listener {
+    /// Whether two of its ways are for the same connections. Envoy refuses such a listener as a whole and
+    /// keeps the one that it had (`tests/envoy/MEASURED.md`).
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        let alike = |one: &Chain, other: &Chain| {
+            let sorted = |list: &[String]| list.iter().cloned().collect::<std::collections::BTreeSet<_>>();
+            sorted(&one.server_names) == sorted(&other.server_names)
+                && sorted(&one.subnets) == sorted(&other.subnets)
+        };
+        self.chains.iter().enumerate().any(|(at, one)| {
+            self.chains.get(at + 1..).unwrap_or_default().iter().any(|other| alike(one, other))
+        })
+    }
+}
+
 /// What a listener is looked up by: the address of one host, or none for all.
 type Key = Option<IpAddr>;
 

@@ -18,6 +18,7 @@ pub mod scope;
 pub mod table;
 mod virtual_services;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 pub use callers::Callers;
@@ -26,7 +27,7 @@ pub use virtual_services::VirtualServices;
 
 use crate::labels::Labels;
 use crate::routing::action::Cluster;
-use crate::routing::listener::Listener;
+use crate::routing::listener::{Chain, Listener};
 use crate::routing::registry::{Endpoint, Registry};
 use crate::routing::rules::{Rule, Rules, Subset};
 use crate::routing::scope::Scope;
@@ -129,6 +130,17 @@ impl<'r, 'w> Proxy<'r, 'w> {
     /// A sidecar's routes of a port, or of one host's port where HTTP is only guessed.
     #[must_use]
     pub fn table(&self, port: u16, sniffed: Option<&str>) -> Option<Table> {
+        self.table_of(port, sniffed, None)
+    }
+
+    /// The same with some of the registered hosts only: what their virtual hosts have, for less work.
+    #[must_use]
+    pub fn table_of(
+        &self,
+        port: u16,
+        sniffed: Option<&str>,
+        only: Option<&BTreeSet<String>>,
+    ) -> Option<Table> {
         let egress = self.scope.egress_for(port)?;
         let gateways = mesh();
         let sidecar = Sidecar {
@@ -136,8 +148,35 @@ impl<'r, 'w> Proxy<'r, 'w> {
             egress,
             virtual_services: self.routing.virtual_services.all(),
             default_retries: self.routing.world.mesh.default_retries.as_ref(),
+            only,
         };
         Some(sidecar.table(port, sniffed))
+    }
+
+    /// All HTTP routes of a gateway; none of a sidecar.
+    #[must_use]
+    pub fn gateway_tables(&self) -> Vec<Table> {
+        let builder = self.gateway();
+        builder.all().iter().flat_map(|(target, listeners)| builder.tables(listeners, *target)).collect()
+    }
+
+    /// All other ways of a gateway; none of a sidecar.
+    #[must_use]
+    pub fn gateway_chains(&self) -> Vec<Chain> {
+        let builder = self.gateway();
+        builder.all().iter().flat_map(|(_, listeners)| builder.chains(listeners)).collect()
+    }
+
+    fn gateway(&self) -> gateway::Builder<'_, 'w> {
+        gateway::Builder {
+            world: self.routing.world,
+            registry: &self.routing.registry,
+            virtual_services: &self.routing.virtual_services,
+            scope: &self.scope,
+            workload: self.workload,
+            namespace: &self.workload.namespace,
+            labels: &self.workload.labels,
+        }
     }
 
     /// A sidecar's listener for an address and port.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::host;
 use crate::mesh_config::Outbound;
 use crate::routing::action::{Action, Weighted};
-use crate::routing::gateway::{self, Tls};
+use crate::routing::gateway::Tls;
 use crate::routing::listener::{Chain, Http, Listener};
 use crate::routing::registry::{Addressing, Host};
 use crate::routing::request::{Protocol, Request};
@@ -28,6 +28,8 @@ pub enum Outcome {
     Blocked,
     /// Nothing listens, or no way is for this server name: the connection is closed.
     Reset,
+    /// The proxy refuses what istiod gives it for this port, and goes on as before: unknown.
+    Refused,
     /// The proxy answers with a redirect.
     Redirect,
     /// The proxy answers itself.
@@ -122,6 +124,9 @@ impl<'r, 'w> Proxy<'r, 'w> {
         let Some(listener) = self.listener(address, request.port) else {
             return self.unknown();
         };
+        if listener.is_refused() {
+            return self.answer(Outcome::Refused);
+        }
         let is_taken = Chain::any_around(&listener.chains, address);
         if let (Protocol::Http, Some(http), false) = (request.speaks, &listener.http, is_taken) {
             let sniffed = match http {
@@ -148,16 +153,7 @@ impl<'r, 'w> Proxy<'r, 'w> {
     }
 
     fn at_gateway(&self, request: &Request) -> Resolution<'r> {
-        let routing = self.routing();
-        let builder = gateway::Builder {
-            world: routing.world(),
-            registry: &routing.registry,
-            virtual_services: &routing.virtual_services,
-            scope: &self.scope,
-            workload: self.workload,
-            namespace: &self.workload.namespace,
-            labels: &self.workload.labels,
-        };
+        let builder = self.gateway();
         let target = builder.target(request.port);
         let Some(listeners) = builder.listeners(target) else { return self.answer(Outcome::Reset) };
         let name = request.server_name.as_deref().unwrap_or(&request.host);

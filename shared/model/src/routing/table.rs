@@ -178,6 +178,8 @@ pub(crate) struct Sidecar<'a, 'r> {
     pub egress: &'a Egress<'r>,
     pub virtual_services: &'a [VirtualService],
     pub default_retries: Option<&'a Value>,
+    /// Only these of the registered hosts; all where absent.
+    pub only: Option<&'a BTreeSet<String>>,
 }
 
 impl Sidecar<'_, '_> {
@@ -198,7 +200,8 @@ impl Sidecar<'_, '_> {
         // Names that were met twice stand for the later one, as in istiod's map.
         let mut services: BTreeMap<String, &Known<'_>> = BTreeMap::new();
         let mut order: Vec<String> = Vec::new();
-        for known in self.egress.hosts.iter().filter(|known| known.port(port).is_some()) {
+        let is_wanted = |known: &&Known<'_>| self.only.is_none_or(|only| only.contains(&known.host.name));
+        for known in self.egress.hosts.iter().filter(|known| known.port(port).is_some()).filter(is_wanted) {
             let name = known.host.name.to_ascii_lowercase();
             if services.insert(name.clone(), known).is_none() {
                 order.push(name);

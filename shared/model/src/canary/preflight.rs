@@ -1,0 +1,152 @@
+//! What a shift would break, seen before it is made: by the World after it, for each kind of caller.
+
+use std::collections::BTreeMap;
+
+use crate::canary::carrier::Carrier;
+use crate::canary::version::Version;
+use crate::routing::action::Cluster;
+use crate::routing::registry::Host;
+use crate::routing::{Callers, Routing};
+
+/// Why callers would get 503 for the canary's share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// The proxy does not know the host.
+    HostUnknown,
+    /// The host has no such port.
+    NoPort {
+        /// The port.
+        port: u16,
+    },
+    /// No DestinationRule for the host is in force.
+    NoRule,
+    /// The DestinationRule in force does not define the subset.
+    NoSubset {
+        /// `NS/NAME` of the rule in force.
+        rule: String,
+        /// Where it stands.
+        at: String,
+        /// `NS/NAME` of rules that define it and are hidden from these callers.
+        hidden: Vec<String>,
+    },
+    /// The subset's labels select no pod, or the version has none.
+    NoEndpoints {
+        /// What selects them.
+        labels: String,
+        /// Where it stands.
+        at: String,
+    },
+    /// None of the pods is ready.
+    NotReady {
+        /// How many there are.
+        pods: usize,
+    },
+}
+
+/// What callers of one namespace, or one gateway, would get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The callers: a namespace, or a gateway's namespace and name.
+    pub callers: String,
+    /// How many proxies run there.
+    pub proxies: usize,
+    /// The destination as the proxy names it.
+    pub cluster: Cluster,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// The problems that a canary's share above 0 meets. `routing` is of the World after the shift, `carriers` the
+/// routes that move, with whom they are in force for.
+#[must_use]
+pub fn problems(
+    routing: &Routing<'_>,
+    host: &Host,
+    canary: &Version<'_>,
+    carriers: &[&Carrier<'_>],
+    callers: &[Callers<'_>],
+) -> Vec<Problem> {
+    let mut found: BTreeMap<(String, Cluster), Problem> = BTreeMap::new();
+    for carrier in carriers {
+        for client in &carrier.in_force {
+            let Some(group) = callers.get(client.callers) else { continue };
+            let proxy = routing.proxy_of(group);
+            let name = match &client.gateway {
+                Some(gateway) => format!("gateway {gateway} in {}", client.namespace),
+                None => format!("namespace {}", client.namespace),
+            };
+            for cluster in clusters(carrier, canary, host, &proxy) {
+                let Some(cause) = cause(&proxy, canary, &cluster) else { continue };
+                let problem = found.entry((name.clone(), cluster.clone())).or_insert_with(|| Problem {
+                    callers: name.clone(),
+                    proxies: 0,
+                    cluster,
+                    cause,
+                });
+                problem.proxies += client.proxies;
+            }
+        }
+    }
+    found.into_values().collect()
+}
+
+/// The destinations of the canary that a route leads to, with the port that the proxy puts in.
+fn clusters(
+    carrier: &Carrier<'_>,
+    canary: &Version<'_>,
+    host: &Host,
+    proxy: &crate::routing::Proxy<'_, '_>,
+) -> Vec<Cluster> {
+    let own = carrier.destinations.iter().filter(|destination| canary.is(destination));
+    own.flat_map(|destination| {
+        let of =
+            |port: u16| Cluster { host: destination.host.clone(), port, subset: destination.subset.clone() };
+        if let Some(port) = destination.port {
+            return vec![of(port)];
+        }
+        // Without a port it is the one that the caller asks for, or the only one.
+        let known = proxy.scope.host(&host.name).map(|known| known.ports.as_slice()).unwrap_or_default();
+        let asked = known.iter().filter(|port| match carrier.layer {
+            crate::canary::carrier::Layer::Http => port.speaks.may_be_http(),
+            _ => !matches!(port.speaks, crate::routing::registry::Speaks::Http),
+        });
+        asked.map(|port| of(port.number)).collect()
+    })
+    .collect()
+}
+
+fn cause(proxy: &crate::routing::Proxy<'_, '_>, canary: &Version<'_>, cluster: &Cluster) -> Option<Cause> {
+    let landing = proxy.landing(cluster);
+    if landing.exists {
+        if !proxy.routing().registry.knows_pods() || landing.is_passthrough {
+            return None;
+        }
+        if landing.endpoints.is_empty() {
+            let subset = landing.subset;
+            let labels = subset.map(|subset| &subset.labels).or(canary.labels.as_ref());
+            let text = labels.map(|labels| {
+                labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+            });
+            let at = subset.map(|subset| subset.place.below("labels").at()).unwrap_or_default();
+            return Some(Cause::NoEndpoints { labels: text.unwrap_or_default(), at });
+        }
+        let ready = landing.endpoints.iter().any(|endpoint| endpoint.ready);
+        return (!ready).then_some(Cause::NotReady { pods: landing.endpoints.len() });
+    }
+    let Some(known) = proxy.scope.host(&cluster.host) else { return Some(Cause::HostUnknown) };
+    if known.port(cluster.port).is_none() {
+        return Some(Cause::NoPort { port: cluster.port });
+    }
+    let (caller, labels) = (&proxy.workload.namespace, &proxy.workload.labels);
+    let rules = &proxy.routing().rules;
+    let hidden = rules.hidden(caller, labels, &cluster.host, known.host.namespace());
+    let hidden = hidden.into_iter().filter(|rule| rule.subset(&cluster.subset).is_some());
+    Some(match landing.rule {
+        None => Cause::NoRule,
+        Some(rule) => Cause::NoSubset {
+            rule: rule.key(),
+            at: rule.from.first().map(|object| object.at("/spec/subsets")).unwrap_or_default(),
+            hidden: hidden.map(|rule| rule.key()).collect(),
+        },
+    })
+}
