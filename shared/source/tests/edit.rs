@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use mesh_model::change::{Change, Edit, Mismatch};
-use mesh_model::object::Object;
+use mesh_model::object::{Object, Origin};
 use mesh_source::manifests::{self, EditError, FileEdit, Manifests};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -393,6 +393,34 @@ fn of_several_files_all_or_none() {
     fs::write(&two.path, "changed").unwrap();
     assert!(manifests::write(&edits).is_err());
     assert_eq!(fs::read_to_string(&one.path).unwrap(), SERVICE);
+}
+
+/// Every object of the shop is changed and put back, each in its file as people wrote it.
+#[test]
+fn a_change_and_its_inverse_leave_a_file_as_it_was() {
+    let shop = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/orders");
+    let manifests = Manifests {
+        filenames: vec![shop.to_str().unwrap().to_owned()],
+        recursive: true,
+        default_namespace: "shop".to_owned(),
+        ..Manifests::default()
+    };
+    let read = manifests::read(&manifests).unwrap().objects;
+    assert!(read.len() > 10);
+    for object in read {
+        let Origin::File { path, .. } = &object.origin else { unreachable!() };
+        let text = fs::read_to_string(&**path).unwrap();
+        let files = file("a.yaml", &text);
+        let object = files.objects.iter().find(|copy| (copy.kind, copy.key()) == (object.kind, object.key()));
+        let edit =
+            Edit::of(object.unwrap()).set("/metadata/annotations/kubectl-mesh.dev~1test", json!("yes"));
+        let change =
+            Change::Patch(edit.and_then(|edit| edit.set("/spec/added", json!([1]))).unwrap().patch());
+        manifests::write(&files.edit(std::slice::from_ref(&change)).unwrap()).unwrap();
+        assert_ne!(fs::read_to_string(&files.path).unwrap(), text);
+        manifests::write(&files.edit(&[change.inverse()]).unwrap()).unwrap();
+        assert_eq!(fs::read_to_string(&files.path).unwrap(), text);
+    }
 }
 
 /// A spec in random layout: block or flow, comments, quotes.
