@@ -1,0 +1,50 @@
+//! The commands, one a file; without a word it is `status`, and with a weight `set`.
+
+mod set;
+mod status;
+
+use mesh_cli::{Exit, Failure, Ui};
+
+/// Shift traffic of a service to a new version: watch it, gate it, take it back.
+#[derive(clap::Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    before_help = "
+# How payment's traffic is split now, and whether that is so everywhere
+kubectl mesh-canary payment
+
+# Give the new version half of it
+kubectl mesh-canary payment 50
+"
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    short: Short,
+}
+
+/// The short forms: `SERVICE` and `SERVICE WEIGHT`.
+#[derive(clap::Args)]
+struct Short {
+    #[command(flatten)]
+    set: set::Arguments,
+}
+
+#[derive(clap::Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, read once")]
+enum Command {
+    Status(status::Arguments),
+    Set(set::Arguments),
+}
+
+impl Arguments {
+    pub(crate) fn run(&self, ui: &Ui) -> Result<Exit, Failure> {
+        match &self.command {
+            Some(Command::Status(arguments)) => arguments.run(ui),
+            Some(Command::Set(arguments)) => arguments.run(ui),
+            None => self.short.set.run_short(ui),
+        }
+    }
+}
