@@ -10,6 +10,8 @@ use mesh_cli::{Exit, Failure, Ui};
 #[command(
     version,
     args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    subcommand_precedence_over_arg = true,
     before_help = "
 # How payment's traffic is split now, and whether that is so everywhere
 kubectl mesh-canary payment
@@ -21,15 +23,9 @@ kubectl mesh-canary payment 50
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
+    /// The short forms: `SERVICE` and `SERVICE WEIGHT`.
     #[command(flatten)]
-    short: Short,
-}
-
-/// The short forms: `SERVICE` and `SERVICE WEIGHT`.
-#[derive(clap::Args)]
-struct Short {
-    #[command(flatten)]
-    set: set::Arguments,
+    short: set::Arguments,
 }
 
 #[derive(clap::Subcommand)]
@@ -44,7 +40,7 @@ impl Arguments {
         match &self.command {
             Some(Command::Status(arguments)) => arguments.run(ui),
             Some(Command::Set(arguments)) => arguments.run(ui),
-            None => self.short.set.run_short(ui),
+            None => self.short.run_short(ui),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::subject::{Subject, because};
 
 /// Give the canary a share of a service's traffic, in percent.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 #[command(before_help = "
 # Give the new version of payment half of the traffic
 kubectl mesh-canary set payment 50
@@ -24,8 +25,8 @@ kubectl mesh-canary set payment 50 -f deploy/
 ")]
 pub(crate) struct Arguments {
     /// The service.
-    #[arg(value_name = "SERVICE")]
-    service: String,
+    #[arg(value_name = "SERVICE", required = true)]
+    service: Option<String>,
     /// The canary's share in percent.
     #[arg(value_name = "WEIGHT", value_parser = clap::value_parser!(u32).range(0..=100))]
     weight: Option<u32>,
@@ -57,11 +58,16 @@ impl Arguments {
             return self.run(ui);
         }
         let status = status::Arguments {
-            service: self.service.clone(),
+            service: self.service()?.to_owned(),
             output: self.output,
             source: self.source.clone(),
         };
         status.run(ui)
+    }
+
+    /// The service; clap asks for it unless a command is named.
+    fn service(&self) -> Result<&str, Failure> {
+        self.service.as_deref().ok_or_else(|| Failure::usage("no service is named"))
     }
 
     pub(crate) fn run(&self, ui: &Ui) -> Result<Exit, Failure> {
@@ -71,7 +77,7 @@ impl Arguments {
         let sink = Sink::open(&self.source)?;
         let loaded = self.source.load(ui)?;
         let routing = Routing::new(&loaded.world);
-        let subject = Subject::find(ui, &routing, &loaded, &self.service)?;
+        let subject = Subject::find(ui, &routing, &loaded, self.service()?)?;
         let (canary, choice) = subject.canary(self.canary.as_deref())?;
         ui.note(dim(format!("{} is the canary: {}", canary.name, because(&choice))));
         let wanted = if self.all_routes {
