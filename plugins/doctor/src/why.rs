@@ -4,7 +4,7 @@ use mesh_model::host;
 use mesh_model::mesh_config::Outbound;
 use mesh_model::routing::action::Cluster;
 use mesh_model::routing::registry::{Host, Speaks};
-use mesh_model::routing::request::Request;
+use mesh_model::routing::request::{Protocol, Request};
 use mesh_model::routing::resolve::{Shadowed, Why};
 use mesh_model::routing::table::Route;
 use mesh_model::routing::{Dropped, Landing, Proxy};
@@ -136,19 +136,47 @@ pub(crate) fn not_known(proxy: &Proxy<'_, '_>, request: &Request) -> Reason {
         Outbound::RegistryOnly => "; outboundTrafficPolicy is REGISTRY_ONLY",
     };
     let Some(host) = proxy.named(&request.host) else {
-        let text = format!("no Service or ServiceEntry has the host {}{policy}", request.host);
+        let elsewhere = elsewhere(proxy, &request.host);
+        let text = format!("no Service or ServiceEntry has the host {}{elsewhere}{policy}", request.host);
         return reason("unknown-host", text);
     };
     if let Some(why) = unknown_host(proxy, &host.name, request.port) {
         return Reason { text: format!("{}{policy}", why.text), ..why };
     }
+    let declared = host.port(request.port).is_some_and(|port| port.speaks == Speaks::Http);
     let text = match request.speaks {
-        mesh_model::routing::request::Protocol::Http if request.domain() != request.host => {
+        Protocol::Http if request.domain() != request.host => {
             format!("no virtual host of port {} is for Host {}{policy}", request.port, request.authority())
+        }
+        Protocol::Tls if declared => {
+            format!(
+                "port {} of {} is HTTP, and the caller begins TLS itself there{policy}",
+                request.port, host.name
+            )
+        }
+        Protocol::Tcp if declared => {
+            format!(
+                "port {} of {} is HTTP, and the caller does not speak it there{policy}",
+                request.port, host.name
+            )
         }
         _ => format!("the proxy has no way for {}:{}{policy}", request.host, request.port),
     };
     reason("no-way", text)
+}
+
+/// Where else a short name is a Service's: callers of other namespaces must say which.
+fn elsewhere(proxy: &Proxy<'_, '_>, name: &str) -> String {
+    if name.contains('.') {
+        return String::new();
+    }
+    let services = proxy.routing().world().services.iter().filter(|service| service.object.name == name);
+    let found: Vec<String> = services.map(|service| format!("{name}.{}", service.object.namespace)).collect();
+    if found.is_empty() {
+        String::new()
+    } else {
+        format!("; in other namespaces there is {}", words::all(&found))
+    }
 }
 
 /// Why a gateway closes a connection.
@@ -158,7 +186,7 @@ pub(crate) fn no_server(proxy: &Proxy<'_, '_>, request: &Request) -> Reason {
         return reason("no-gateway", "no Gateway selects it");
     }
     let what = match request.speaks {
-        mesh_model::routing::request::Protocol::Tls => format!(" for TLS to {}", request.host),
+        Protocol::Tls => format!(" for TLS to {}", request.host),
         _ => String::new(),
     };
     let text =
@@ -191,12 +219,13 @@ pub(crate) fn no_route(
         .filter_map(|route| Some((route, route.matches.as_ref()?)))
         .map(|(route, matches)| {
             let parts = words::of_request(matches, request);
+            let fitting = parts.iter().filter(|(_, fits)| *fits).count();
             let wanted: Vec<String> =
                 parts.into_iter().filter(|(_, fits)| !fits).map(|(words, _)| words).collect();
-            (route, wanted)
+            (route, wanted, fitting)
         })
-        .min_by_key(|(_, wanted)| wanted.len());
-    let nearest = nearest.map_or(String::new(), |(route, wanted)| {
+        .min_by_key(|(_, wanted, fitting)| (wanted.len(), std::cmp::Reverse(*fitting)));
+    let nearest = nearest.map_or(String::new(), |(route, wanted, _)| {
         let at = route.place.as_ref().map_or(String::new(), |place| format!(" {}", place.at()));
         format!("; the nearest would if {}:{at}", words::all(&wanted))
     });

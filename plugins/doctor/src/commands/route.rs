@@ -210,7 +210,10 @@ impl Arguments {
             if let Some(missing) = &one.missing {
                 let share = words::percent(one.weight);
                 let at = one.at.as_ref().map_or_else(|| plain(""), |at| place(at, ""));
-                say(ui, 2, 4, [bad(format!("{share} get 503")), plain(format!(": {}", missing.text)), at])?;
+                // What the first line says is not said again.
+                let is_said = route.reason.as_ref() == Some(missing);
+                let text = if is_said { String::new() } else { format!(": {}", missing.text) };
+                say(ui, 2, 4, [bad(format!("{share} get 503")), plain(text), at])?;
             } else if one.endpoints == Some(0) {
                 let share = words::percent(one.weight);
                 let text = match one.not_ready {
@@ -385,7 +388,7 @@ fn show_route(ui: &Ui, route: &Route) -> Result<(), Failure> {
     }
     if route.matched.is_empty() {
         return if route.virtual_host.is_some() {
-            say(ui, 2, 4, [plain("it takes every request")])
+            say(ui, 2, 4, [plain("the route takes every request")])
         } else {
             Ok(())
         };
