@@ -100,7 +100,7 @@ pub struct Host {
     pub ports: Vec<Port>,
     /// Where its addresses come from.
     pub kind: Addressing,
-    /// Its address, where callers get one of its own.
+    /// Its address, where callers get one of its own; for a Service without, one that stands for it.
     pub address: Option<IpAddr>,
     /// A block of addresses that it stands for instead.
     pub block: Option<String>,
@@ -384,7 +384,11 @@ fn of_service(service: &Service, number: usize, default: &[String]) -> Host {
             })
             .collect(),
         kind,
-        address: spec("clusterIP").and_then(|address| address.parse().ok()),
+        address: match spec("clusterIP").filter(|address| !address.is_empty()) {
+            Some(address) => address.parse().ok(),
+            None if kind == Addressing::Service => stand_in(number),
+            None => None,
+        },
         block: None,
         aliases: Vec::new(),
         alias_of: external.filter(|_| kind == Addressing::Alias).map(str::to_owned),
@@ -394,6 +398,13 @@ fn of_service(service: &Service, number: usize, default: &[String]) -> Host {
         number,
         object: Arc::clone(&service.object),
     }
+}
+
+/// An address for a Service that gets one only in a cluster, so that in manifests too no two share a
+/// listener: from the block that nobody uses (RFC 1112, section 4).
+fn stand_in(number: usize) -> Option<IpAddr> {
+    let number = u32::try_from(number).ok().filter(|number| *number < 0x0fff_ffff)?;
+    Some(IpAddr::from((0xf000_0000 | number).to_be_bytes()))
 }
 
 fn of_entry(entry: &ServiceEntry, number: usize, default: &[String]) -> impl Iterator<Item = Host> {
