@@ -357,7 +357,7 @@ fn domains(known: &Known<'_>, name: &str, namespace: &str) -> (Vec<String>, Vec<
 
 /// Other names of a host: with a dot at the end, and for a Service without what callers may leave out
 /// (`GenerateAltVirtualHosts`).
-fn short_names(name: &str, namespace: &str) -> Vec<String> {
+pub(crate) fn short_names(name: &str, namespace: &str) -> Vec<String> {
     let mut names = Vec::new();
     if name.parse::<std::net::IpAddr>().is_err() {
         names.push(format!("{name}."));
