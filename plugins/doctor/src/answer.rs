@@ -195,6 +195,7 @@ pub(crate) fn name(outcome: Outcome) -> &'static str {
         Outcome::Passthrough => "passthrough",
         Outcome::Blocked => "blocked",
         Outcome::Reset => "reset",
+        Outcome::Refused => "refused",
         Outcome::Redirect => "redirect",
         Outcome::Direct => "direct",
     }
@@ -464,6 +465,14 @@ fn why(
             Some(why::no_route(proxy, request, found.virtual_host.as_deref(), &found.missed))
         }
         Outcome::Reset => Some(why::no_server(proxy, request)),
+        Outcome::Refused => Some(Reason {
+            code: "listener-refused",
+            text: format!(
+                "two tls routes for port {} take the same connections, so that the proxy refuses what istiod \
+                 sends it and goes on with what it had before",
+                request.port
+            ),
+        }),
         Outcome::Passthrough | Outcome::Blocked => Some(why::not_known(proxy, request)),
     }
 }

@@ -268,7 +268,7 @@ fn outcome(route: &Route) -> Styled {
     match route.outcome {
         Outcome::Routed if route.destinations.iter().any(suffers) => warn(name),
         Outcome::Routed => good(name),
-        Outcome::Passthrough | Outcome::Redirect | Outcome::Direct => warn(name),
+        Outcome::Passthrough | Outcome::Redirect | Outcome::Direct | Outcome::Refused => warn(name),
         Outcome::NotFound | Outcome::NoCluster | Outcome::Blocked | Outcome::Reset => bad(name),
     }
 }
@@ -305,6 +305,7 @@ fn becomes(route: &Route) -> String {
         },
         Outcome::Blocked => format!("is refused by the caller's proxy: {reason}"),
         Outcome::Reset => format!("is closed: {reason}"),
+        Outcome::Refused => format!("cannot be known: {reason}"),
         Outcome::Redirect => format!("is answered with a redirect: {}", redirect(route)),
         Outcome::Direct => format!("is answered by the proxy itself: {}", direct(route)),
     }
@@ -509,6 +510,7 @@ fn exit(routes: &[Route]) -> Exit {
         match route.outcome {
             Outcome::Routed | Outcome::Passthrough | Outcome::Redirect | Outcome::Direct => Exit::Yes,
             Outcome::NotFound | Outcome::NoCluster | Outcome::Blocked | Outcome::Reset => Exit::No,
+            Outcome::Refused => Exit::Unknown,
         }
     };
     let all: Vec<Exit> = routes.iter().map(of).collect();

@@ -166,6 +166,9 @@ pub struct Occasion {
     pub reason: String,
 }
 
+/// The routes of one object that move, by JSON pointer.
+type Moves = Vec<(String, Move)>;
+
 /// The changes of a shift: one patch for each object, with the weights that differ and the annotation.
 /// Objects none of whose weights differ are left alone.
 ///
@@ -178,7 +181,7 @@ pub fn changes(
     moving: &[Moving],
     occasion: &Occasion,
 ) -> Result<Vec<Change>, Mismatch> {
-    let mut objects: BTreeMap<String, (Arc<Object>, Vec<(String, Move)>)> = BTreeMap::new();
+    let mut objects: BTreeMap<String, (Arc<Object>, Moves)> = BTreeMap::new();
     for one in moving.iter().filter(|one| one.from != one.to) {
         let Some(carrier) = carriers.get(one.carrier) else { continue };
         let object = &carrier.place.object;
