@@ -96,7 +96,7 @@ impl<'r, 'w> Subject<'r, 'w> {
             .hint(format!("make what is missing: kubectl mesh-canary init {}", self.service.object.name)),
             NoCanary::Single { versions } => {
                 Failure::error(format!("the routes of {key} know one version only: {}", list(versions)))
-                    .hint(format!("add the others: kubectl mesh-canary init {}", self.service.object.name))
+                    .hint("add a destination for the other version to its route, with weight 0")
             }
         }
     }
