@@ -3,7 +3,8 @@
 //! `routes/` has random meshes with what Istio's own code makes of them for several proxies, and what that
 //! does with requests: files of `tests/envoy/routes`. `tests/envoy/check --routes` puts many more of them
 //! here, by naming a directory in `MESH_ROUTES`.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "how much was compared is of use")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
