@@ -188,7 +188,8 @@ impl ShiftArgs {
         };
         let shifted = match shifts.make(&order)? {
             Made::Refused { service, refusals } if is_table => {
-                preflight::say(ui, &service, &refusals)?;
+                let what = format!("these callers' requests to {service} would be answered with 503");
+                preflight::say(ui, &what, &refusals)?;
                 return Ok(Exit::No);
             }
             Made::Refused { service, refusals } => Shifted { service, refusals, ..Shifted::default() },
