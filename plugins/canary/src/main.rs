@@ -2,7 +2,9 @@
 
 mod apply;
 mod commands;
+mod steps;
 mod subject;
+mod traffic;
 
 use std::process::ExitCode;
 

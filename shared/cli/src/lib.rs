@@ -10,6 +10,8 @@ pub mod diff;
 pub mod dry_run;
 pub mod failure;
 pub mod help;
+pub mod interrupt;
+pub mod live;
 pub mod output;
 pub mod plan;
 pub mod run;
