@@ -2,9 +2,12 @@
 
 mod apply;
 mod commands;
+mod live;
+mod standing;
 mod steps;
 mod subject;
 mod traffic;
+mod words;
 
 use std::process::ExitCode;
 

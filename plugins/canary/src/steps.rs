@@ -306,7 +306,11 @@ mod tests {
     }
 
     fn of(actions: &[Action]) -> Vec<Action> {
-        actions.iter().copied().filter(|a| matches!(a, Action::Shift(_) | Action::Back | Action::End(_))).collect()
+        actions
+            .iter()
+            .copied()
+            .filter(|a| matches!(a, Action::Shift(_) | Action::Back | Action::End(_)))
+            .collect()
     }
 
     #[test]
@@ -348,11 +352,9 @@ mod tests {
 
     #[test]
     fn who_stops_leaves_the_weights() {
-        for (event, end) in [
-            (Event::Interrupted, End::Interrupted),
-            (Event::Lost, End::Lost),
-            (Event::Unwritten, End::Stuck),
-        ] {
+        for (event, end) in
+            [(Event::Interrupted, End::Interrupted), (Event::Lost, End::Lost), (Event::Unwritten, End::Stuck)]
+        {
             let (mut course, _) = Course::begin(plan(), 1);
             assert_eq!(course.on(&event), Action::End(end));
         }

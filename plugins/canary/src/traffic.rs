@@ -103,8 +103,7 @@ pub(crate) fn services(subject: &Subject<'_, '_>) -> Vec<ServiceName> {
     for version in &subject.versions {
         let hosts = subject.routing.registry.named(&version.host);
         for host in hosts.filter(|host| host.is_service()) {
-            let one =
-                ServiceName { namespace: host.namespace().to_owned(), name: host.object.name.clone() };
+            let one = ServiceName { namespace: host.namespace().to_owned(), name: host.object.name.clone() };
             if !found.contains(&one) {
                 found.push(one);
             }

@@ -20,7 +20,9 @@ impl Interrupts {
     pub fn take() -> Self {
         let (sender, told) = mpsc::channel();
         let listen = move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+                return;
+            };
             runtime.block_on(async {
                 if wait().await.is_err() || sender.send(()).is_err() {
                     return;

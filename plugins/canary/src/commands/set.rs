@@ -43,6 +43,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
     #[command(flatten)]
+    view: status::ViewArgs,
+    #[command(flatten)]
     dry_run: DryRunArgs,
     /// Output format.
     #[arg(short, long, default_value = "table", value_parser = Output::one_of(&[Output::Table, Output::Wide, Output::Json, Output::Yaml, Output::Name]))]
@@ -59,6 +61,7 @@ impl Arguments {
         }
         let status = status::Arguments {
             service: self.service()?.to_owned(),
+            view: self.view.clone(),
             output: self.output,
             source: self.source.clone(),
         };

@@ -102,9 +102,8 @@ impl Run {
                 let left = left.map_or(before, |one| &one.to);
                 let now = carrier.weights();
                 if now != *left {
-                    let list = |weights: &[u32]| {
-                        weights.iter().map(u32::to_string).collect::<Vec<_>>().join("/")
-                    };
+                    let list =
+                        |weights: &[u32]| weights.iter().map(u32::to_string).collect::<Vec<_>>().join("/");
                     found.push(format!("{object} {pointer}: {}, and not {}", list(&now), list(left)));
                 }
             }
