@@ -2,10 +2,15 @@
 
 mod apply;
 mod commands;
+mod live;
 mod preflight;
 mod proof;
 mod shift;
+mod standing;
+mod steps;
 mod subject;
+mod traffic;
+mod words;
 
 use std::process::ExitCode;
 

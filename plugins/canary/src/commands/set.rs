@@ -29,6 +29,8 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "weight")]
     resume: bool,
     #[command(flatten)]
+    view: status::ViewArgs,
+    #[command(flatten)]
     shift: ShiftArgs,
 }
 
@@ -50,6 +52,7 @@ impl Arguments {
         }
         let status = status::Arguments {
             service: self.service()?.to_owned(),
+            view: self.view.clone(),
             output: self.shift.output,
             source: self.shift.source.clone(),
         };

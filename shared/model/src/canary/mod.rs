@@ -4,6 +4,7 @@
 //! World after them with the resolver, [`history`] keeps the steps on the objects.
 
 pub mod carrier;
+pub mod course;
 pub mod history;
 pub mod init;
 pub mod owner;
