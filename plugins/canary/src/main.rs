@@ -2,6 +2,7 @@
 
 mod apply;
 mod commands;
+mod gate;
 mod live;
 mod preflight;
 mod proof;
@@ -9,6 +10,7 @@ mod shift;
 mod standing;
 mod steps;
 mod subject;
+mod telling;
 mod traffic;
 mod words;
 

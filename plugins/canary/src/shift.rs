@@ -213,7 +213,7 @@ impl ShiftArgs {
         Ok(shifted.exit())
     }
 
-    fn wanted(&self) -> Wanted {
+    pub(crate) fn wanted(&self) -> Wanted {
         if self.all_routes {
             Wanted::All
         } else if self.route.is_empty() {
@@ -536,7 +536,7 @@ fn nothing_to_resume() -> Failure {
         .hint("a run that was stopped goes on with: kubectl mesh-canary run SERVICE --resume")
 }
 
-fn no_plan(error: NoPlan) -> Failure {
+pub(crate) fn no_plan(error: NoPlan) -> Failure {
     match error {
         NoPlan::NoSplit { canary, routes } => {
             Failure::error(format!("no route splits traffic between {canary} and another version"))
