@@ -276,7 +276,6 @@ impl Shifts<'_> {
 
     /// One try; `before` are the objects that earlier tries have written. A conflict is returned with the routes
     /// that were to move.
-    #[expect(clippy::type_complexity, reason = "what became of it, or the conflict")]
     fn once(
         &self,
         order: &Order<'_>,
@@ -315,7 +314,7 @@ impl Shifts<'_> {
         let mut shifted = Shifted {
             service: subject.key(),
             canary: plan.canary.map(|canary| canary.name.clone()),
-            percent: plan.percent,
+            percent: plan.percent.or(plan.canary.map(|_| share)),
             routes: plan.moving.iter().filter_map(|one| moved_route(&subject, one)).collect(),
             ..Shifted::default()
         };
