@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a seed is of use when the test fails")]
 
 mod authorization;
+mod canary;
 mod clients;
 mod explain_log;
 mod lab;

@@ -3,7 +3,6 @@
 mod cases;
 mod commands;
 mod junit;
-mod layout;
 mod verify;
 mod words;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
+use mesh_cli::layout;
 use mesh_cli::text::{Styled, bad, dim, good, plain, strong, warn};
 use mesh_cli::{Exit, Failure, SourceArgs, Ui};
 use mesh_model::authorization::evaluator::Evaluator;
@@ -14,7 +15,6 @@ use mesh_model::world::World;
 use mesh_source::cluster::{Connection, Error, Proxies, ProxyDump, ProxyOf};
 use serde::Serialize;
 
-use crate::layout;
 use crate::words;
 
 /// The most proxies that are asked: those of one workload are alike, and each takes a port-forward.

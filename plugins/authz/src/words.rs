@@ -1,15 +1,14 @@
 //! How answers about authorization are said on a terminal.
 
-use mesh_cli::text::{Styled, bad, dim, good, plain, strong, warn};
+use mesh_cli::text::{Styled, bad, dim, good, plain, warn};
+pub(crate) use mesh_cli::words::{assumptions, find, not_found, scope};
 use mesh_cli::{Failure, Loaded, Ui};
 use mesh_model::authorization::judge::Verdict;
 use mesh_model::question::reason::{Because, NearestMiss, RestsOn};
-use mesh_model::question::target::{self, Caller, NotFound, Scope, Target};
+use mesh_model::question::target::{self, Caller, Target};
 use mesh_model::workload::Workload;
-use mesh_model::world::{Assumption, World};
+use mesh_model::world::World;
 use serde_json::Value;
-
-use crate::layout;
 
 /// A verdict in its colour.
 pub(crate) fn verdict(verdict: Verdict) -> Styled {
@@ -104,23 +103,6 @@ pub(crate) fn witness(witness: &Value) -> String {
     if words.is_empty() { "any request".to_owned() } else { words.join(" ") }
 }
 
-/// Says what was assumed, under its codes.
-pub(crate) fn assumptions(ui: &Ui, assumptions: &[Assumption]) {
-    for assumption in assumptions {
-        let text = format!(": {}", assumption.text);
-        layout::note(ui, 2, [dim("assumed "), strong(assumption.code), dim(text)]);
-    }
-}
-
-/// Finds a target, saying how its name was understood.
-pub(crate) fn find<'w>(ui: &Ui, loaded: &'w Loaded, text: &str) -> Result<Target<'w>, Failure> {
-    let target = target::find(&loaded.world, text, scope(loaded)).map_err(|error| not_found(&error))?;
-    if let Some(note) = &target.note {
-        ui.note(dim(note.clone()));
-    }
-    Ok(target)
-}
-
 /// Finds a caller, saying how its name was understood.
 pub(crate) fn caller<'w>(ui: &Ui, loaded: &'w Loaded, text: &str) -> Result<Caller<'w>, Failure> {
     let caller = target::caller(&loaded.world, text, scope(loaded)).map_err(|error| not_found(&error))?;
@@ -140,14 +122,4 @@ pub(crate) fn caller<'w>(ui: &Ui, loaded: &'w Loaded, text: &str) -> Result<Call
         }
     }
     Ok(caller)
-}
-
-/// Where names are looked for.
-pub(crate) fn scope(loaded: &Loaded) -> Scope<'_> {
-    Scope { namespace: &loaded.default_namespace, anywhere: loaded.anywhere }
-}
-
-/// A name that stands for nothing, with what is near.
-pub(crate) fn not_found(error: &NotFound) -> Failure {
-    Failure::error(error.to_string()).hint(error.hint())
 }

@@ -6,17 +6,16 @@ use mesh_cli::output::Output;
 use mesh_cli::{Failure, Loaded, SourceArgs, Ui, plan};
 use mesh_model::change::Change;
 use mesh_model::object::Object;
-use mesh_source::cluster::{Connection, Writer};
+use mesh_source::cluster::Writer;
 use mesh_source::manifests;
 
 /// Where changes go.
+#[expect(clippy::large_enum_variant, reason = "there is one")]
 pub(crate) enum Sink {
     /// The cluster that was read.
     Cluster {
         /// Opened once for the whole command.
         writer: Writer,
-        /// How it was opened.
-        connection: Connection,
     },
     /// The manifests that were read.
     Files,
@@ -29,7 +28,7 @@ impl Sink {
             return Err(Failure::usage("--what-if only answers questions: nothing can be written to it"));
         }
         match source.connection() {
-            Some(connection) => Ok(Self::Cluster { writer: Writer::connect(&connection)?, connection }),
+            Some(connection) => Ok(Self::Cluster { writer: Writer::connect(&connection)? }),
             None => Ok(Self::Files),
         }
     }
@@ -42,6 +41,8 @@ pub(crate) struct How {
     pub(crate) dry_run: DryRun,
     /// As what it is shown.
     pub(crate) output: Output,
+    /// Whether nothing is said of it: the command says it for programs.
+    pub(crate) quiet: bool,
 }
 
 /// Writes changes one after the other; stops at the first that is refused, and says what is done already.
@@ -55,16 +56,16 @@ pub(crate) fn write(
     how: How,
 ) -> Result<Vec<Object>, Failure> {
     match sink {
-        Sink::Cluster { writer, .. } => to_cluster(ui, writer, loaded, changes, how),
+        Sink::Cluster { writer } => to_cluster(ui, writer, loaded, changes, how),
         Sink::Files => to_files(ui, loaded, changes, how),
     }
 }
 
+/// An object before and after a change.
+type Outcome = (Option<Object>, Option<Object>);
+
 /// The objects of a plan before and after it, by the World that it was made on.
-pub(crate) fn outcomes(
-    loaded: &Loaded,
-    changes: &[Change],
-) -> Result<Vec<(Option<Object>, Option<Object>)>, Failure> {
+pub(crate) fn outcomes(loaded: &Loaded, changes: &[Change]) -> Result<Vec<Outcome>, Failure> {
     let mut found = Vec::new();
     for change in changes {
         let reference = change.object();
@@ -109,7 +110,7 @@ fn to_cluster(
         for warning in writer.warnings() {
             ui.warning(&warning);
         }
-        if matches!(how.output, Output::Table | Output::Wide) {
+        if !how.quiet {
             ui.note(plan::receipt(change, how.dry_run));
         }
         written.extend(object);
@@ -122,7 +123,7 @@ fn to_files(ui: &Ui, loaded: &Loaded, changes: &[Change], how: How) -> Result<Ve
     let objects: Vec<Object> = loaded.world.objects().iter().map(|object| object.as_ref().clone()).collect();
     let edits = manifests::edit(&objects, changes, &loaded.default_namespace, "canary.yaml")?;
     let after: Vec<Object> = outcomes(loaded, changes)?.into_iter().filter_map(|(_, after)| after).collect();
-    if matches!(how.output, Output::Table | Output::Wide) {
+    if !how.quiet {
         for edit in &edits {
             for line in diff::unified(&edit.path, edit.before.as_deref(), edit.after.as_deref()) {
                 ui.answer(line)?;

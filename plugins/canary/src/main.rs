@@ -1,7 +1,8 @@
-//! `kubectl mesh-canary`: shift traffic to a new version, watch it, gate it, take it back.
+//! `kubectl mesh-canary`: shift traffic to a new version, and take it back.
 
 mod apply;
 mod commands;
+mod shift;
 mod subject;
 
 use std::process::ExitCode;

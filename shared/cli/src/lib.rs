@@ -10,6 +10,7 @@ pub mod diff;
 pub mod dry_run;
 pub mod failure;
 pub mod help;
+pub mod layout;
 pub mod output;
 pub mod plan;
 pub mod run;
@@ -18,6 +19,7 @@ pub mod source;
 pub mod table;
 pub mod terminal;
 pub mod text;
+pub mod words;
 
 pub use dry_run::{DryRun, DryRunArgs};
 pub use failure::{Exit, Failure};

@@ -2,7 +2,7 @@
 //!
 //! Read as istiod does before it makes routes of it: short names made full, gateways with their
 //! namespace (`ResolveVirtualServiceShortnames` in `pilot/pkg/model/virtualservice.go`). Delegation is
-//! in [`crate::routing::delegate`].
+//! in `routing/delegate.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -197,7 +197,7 @@ pub struct HttpRoute {
     pub destinations: Vec<Destination>,
     /// `delegate`: namespace and name.
     pub delegate: Option<(String, String)>,
-    /// `redirect` and what else is in [`INHERITED`], where set.
+    /// `redirect`, `timeout`, `retries`, `fault` and the like, where set.
     pub settings: Settings,
     /// Where it stands; of a delegated one in the delegate.
     pub place: Place,

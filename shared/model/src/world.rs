@@ -63,6 +63,9 @@ pub struct Snapshot {
     pub istio_version: Option<String>,
 }
 
+/// An age that sorts after all others.
+const YOUNGEST: &str = "9999-12-31T23:59:59Z";
+
 /// A snapshot of objects, indexed for questions.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -222,8 +225,36 @@ impl World {
             .filter(|old| !replaced.contains(&(old.kind, old.namespace.as_str(), old.name.as_str())))
             .cloned()
             .collect::<Vec<_>>();
+        let mut objects = objects;
+        objects.iter_mut().for_each(|new| self.keep_what_the_server_sets(new));
         let all = kept.into_iter().chain(objects.into_iter().map(Arc::new)).collect();
         Self::of(all, self.gaps.clone(), self.stated_version.clone())
+    }
+
+    /// What an applied manifest does not say and the API server keeps: the age, by which rules come before
+    /// others, and a Service's address. What is new is younger than all that is there.
+    fn keep_what_the_server_sets(&self, new: &mut Object) {
+        let age = "/metadata/creationTimestamp";
+        let same = |old: &&Arc<Object>| {
+            (old.kind, &old.namespace, &old.name) == (new.kind, &new.namespace, &new.name)
+        };
+        let old = self.objects.iter().find(same);
+        let has_ages = || self.objects.iter().any(|object| object.get(age).is_some());
+        let kept = match old {
+            Some(old) => old.get(age).cloned(),
+            None => has_ages().then(|| Value::from(YOUNGEST)),
+        };
+        let address = old.and_then(|old| old.get("/spec/clusterIP")).filter(|_| new.kind == Kind::Service);
+        let address = address.cloned();
+        for (part, name, value) in [("metadata", "creationTimestamp", kept), ("spec", "clusterIP", address)] {
+            let part = new.value.get_mut(part).and_then(Value::as_object_mut);
+            if let (Some(part), Some(value)) = (part, value) {
+                let slot = part.entry(name).or_insert(Value::Null);
+                if slot.is_null() {
+                    *slot = value;
+                }
+            }
+        }
     }
 
     /// This World with some objects as they are now; `None` for those that are gone.

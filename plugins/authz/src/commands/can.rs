@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use mesh_cli::layout::say;
 use mesh_cli::output::{self, Output};
 use mesh_cli::text::{Styled, dim, plain, strong};
 use mesh_cli::{Exit, Failure, SourceArgs, Ui};
@@ -20,7 +21,6 @@ use mesh_model::world::{Assumption, World};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::layout::say;
 use crate::verify::{self, Answered, Verified, VerifyArgs};
 use crate::words;
 

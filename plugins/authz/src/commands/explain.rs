@@ -1,5 +1,6 @@
 //! `explain TARGET`: what protects each port, in the order of evaluation.
 
+use mesh_cli::layout::say;
 use mesh_cli::output::{self, Output};
 use mesh_cli::text::{Styled, bad, dim, good, plain, strong, warn};
 use mesh_cli::{Exit, Failure, SourceArgs, Ui};
@@ -7,7 +8,6 @@ use mesh_model::authorization::evaluator::Evaluator;
 use mesh_model::proxy::Scope;
 use mesh_model::question::explain::{ChainPart, Explain, PolicyPart, PortPart, explain};
 
-use crate::layout::say;
 use crate::verify::{self, Answered, Verified, VerifyArgs};
 use crate::words;
 

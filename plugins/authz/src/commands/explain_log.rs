@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 use std::time::Duration;
 
+use mesh_cli::layout::say;
 use mesh_cli::output::{self, Output};
 use mesh_cli::text::{Styled, bad, dim, plain, strong, warn};
 use mesh_cli::{Exit, Failure, Loaded, SourceArgs, Ui};
@@ -16,7 +17,6 @@ use mesh_model::world::{Assumption, World};
 use mesh_source::cluster::{self, Connection, Logs};
 use serde::Serialize;
 
-use crate::layout::say;
 use crate::words;
 
 /// Explain the denials in the access log of a sidecar: exit code 1 if there are any.

@@ -1,5 +1,6 @@
 //! `matrix`: all callers against all targets.
 
+use mesh_cli::layout::say;
 use mesh_cli::output::{self, HeaderArgs};
 use mesh_cli::source::AllNamespacesArgs;
 use mesh_cli::text::{Styled, dim, plain, strong};
@@ -9,7 +10,6 @@ use mesh_model::authorization::judge::Verdict;
 use mesh_model::question::matrix::{Matrix, matrix};
 use mesh_model::world::World;
 
-use crate::layout::say;
 use crate::words;
 
 /// Show who can call whom: all callers against all services.

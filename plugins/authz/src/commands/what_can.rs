@@ -1,5 +1,6 @@
 //! `what-can CALLER`: everything that a caller reaches.
 
+use mesh_cli::layout::{self, Rows};
 use mesh_cli::output::{self, HeaderArgs, Output};
 use mesh_cli::source::AllNamespacesArgs;
 use mesh_cli::text::{dim, plain, strong};
@@ -9,7 +10,6 @@ use mesh_model::authorization::judge::Verdict;
 use mesh_model::question::what_can::{WhatCan, what_can};
 use mesh_model::world::World;
 
-use crate::layout::{self, Rows};
 use crate::words;
 
 /// List what a caller can call, with which requests, resting on what, and why.

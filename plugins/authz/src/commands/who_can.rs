@@ -1,5 +1,6 @@
 //! `who-can TARGET`: a row for each caller and port.
 
+use mesh_cli::layout::{self, Rows};
 use mesh_cli::output::{self, HeaderArgs, Output};
 use mesh_cli::text::{Styled, dim, plain, strong, warn};
 use mesh_cli::{Exit, Failure, SourceArgs, Ui};
@@ -11,7 +12,6 @@ use mesh_model::proxy::{Asked, Scope};
 use mesh_model::question::who_can::{CallerKind, Connects, Row, WhoCan, who_can};
 use mesh_model::world::World;
 
-use crate::layout::{self, Rows};
 use crate::verify::{self, Answered, Verified, VerifyArgs};
 use crate::words;
 

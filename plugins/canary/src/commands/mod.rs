@@ -1,11 +1,15 @@
 //! The commands, one a file; without a word it is `status`, and with a weight `set`.
 
+mod abort;
+mod history;
+mod promote;
 mod set;
 mod status;
+mod undo;
 
 use mesh_cli::{Exit, Failure, Ui};
 
-/// Shift traffic of a service to a new version: watch it, gate it, take it back.
+/// Shift traffic of a service to a new version, and take it back.
 #[derive(clap::Parser)]
 #[command(
     version,
@@ -18,6 +22,9 @@ kubectl mesh-canary payment
 
 # Give the new version half of it
 kubectl mesh-canary payment 50
+
+# Take back the last step
+kubectl mesh-canary undo payment
 "
 )]
 pub(crate) struct Arguments {
@@ -29,10 +36,13 @@ pub(crate) struct Arguments {
 }
 
 #[derive(clap::Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, read once")]
 enum Command {
     Status(status::Arguments),
     Set(set::Arguments),
+    Promote(promote::Arguments),
+    Abort(abort::Arguments),
+    Undo(undo::Arguments),
+    History(history::Arguments),
 }
 
 impl Arguments {
@@ -40,6 +50,10 @@ impl Arguments {
         match &self.command {
             Some(Command::Status(arguments)) => arguments.run(ui),
             Some(Command::Set(arguments)) => arguments.run(ui),
+            Some(Command::Promote(arguments)) => arguments.run(ui),
+            Some(Command::Abort(arguments)) => arguments.run(ui),
+            Some(Command::Undo(arguments)) => arguments.run(ui),
+            Some(Command::History(arguments)) => arguments.run(ui),
             None => self.short.run_short(ui),
         }
     }

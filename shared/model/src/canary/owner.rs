@@ -26,31 +26,31 @@ pub fn owners(object: &Object) -> Vec<Owner> {
     let mut found = Vec::new();
     let label = |name: &str| mark(object, "labels", name);
     let annotation = |name: &str| mark(object, "annotations", name);
-    let mut add = |tool, mark: Option<String>, effect| {
+    let mut tell = |tool, mark: Option<String>, effect| {
         found.extend(mark.map(|evidence| Owner { tool, evidence, effect }));
     };
     const HEALS: &str = "with self-heal on it puts the weights of git back within minutes";
-    add(
+    tell(
         "Argo CD",
         annotation("argocd.argoproj.io/tracking-id").or_else(|| label("argocd.argoproj.io/instance")),
         HEALS,
     );
-    add(
+    tell(
         "Flux",
         label("kustomize.toolkit.fluxcd.io/name"),
         "it puts the weights of git back at its next interval",
     );
-    add(
+    tell(
         "Flux (HelmRelease)",
         label("helm.toolkit.fluxcd.io/name"),
         "with drift detection on it puts the chart's weights back",
     );
-    add(
+    tell(
         "Helm",
         annotation("meta.helm.sh/release-name"),
         "the next `helm upgrade` puts the chart's weights back",
     );
-    add(
+    tell(
         "Argo Rollouts",
         annotation("argo-rollouts.argoproj.io/managed-by-rollouts"),
         "its controller sets the weights by its own steps",
@@ -59,7 +59,7 @@ pub fn owners(object: &Object) -> Vec<Owner> {
         owner.get("kind").and_then(Value::as_str) == Some("Canary")
             && owner.get("apiVersion").and_then(Value::as_str).is_some_and(|v| v.starts_with("flagger.app/"))
     });
-    add(
+    tell(
         "Flagger",
         flagger.map(|owner| {
             let name = owner.get("name").and_then(Value::as_str).unwrap_or_default();

@@ -166,6 +166,9 @@ pub struct Occasion {
     pub reason: String,
 }
 
+/// The routes of one object that move, by JSON pointer.
+type Moves = Vec<(String, Move)>;
+
 /// The changes of a shift: one patch for each object, with the weights that differ and the annotation.
 /// Objects none of whose weights differ are left alone.
 ///
@@ -178,7 +181,7 @@ pub fn changes(
     moving: &[Moving],
     occasion: &Occasion,
 ) -> Result<Vec<Change>, Mismatch> {
-    let mut objects: BTreeMap<String, (Arc<Object>, Vec<(String, Move)>)> = BTreeMap::new();
+    let mut objects: BTreeMap<String, (Arc<Object>, Moves)> = BTreeMap::new();
     for one in moving.iter().filter(|one| one.from != one.to) {
         let Some(carrier) = carriers.get(one.carrier) else { continue };
         let object = &carrier.place.object;
@@ -207,6 +210,22 @@ pub fn changes(
         .collect()
 }
 
+/// The changes of a shift in manifests: the weights alone, because git keeps their history.
+///
+/// # Errors
+/// [`Mismatch`] where an object has no such weights.
+pub fn weights_only(carriers: &[Carrier<'_>], moving: &[Moving]) -> Result<Vec<Change>, Mismatch> {
+    let mut objects: BTreeMap<String, Edit> = BTreeMap::new();
+    for one in moving.iter().filter(|one| one.from != one.to) {
+        let Some(carrier) = carriers.get(one.carrier) else { continue };
+        let object = &carrier.place.object;
+        let edit = objects.remove(&object.key()).unwrap_or_else(|| Edit::of(object));
+        let moved = Move { from: one.from.clone(), to: one.to.clone() };
+        objects.insert(object.key(), weigh(edit, &carrier.place.pointer, &moved)?);
+    }
+    Ok(objects.into_values().map(|edit| Change::Patch(edit.patch())).collect())
+}
+
 fn patch(
     object: &Object,
     routes: &[(String, Move)],
@@ -214,15 +233,21 @@ fn patch(
 ) -> Result<crate::change::Patch, Mismatch> {
     let mut edit = Edit::of(object);
     for (pointer, one) in routes {
-        for (at, (from, to)) in one.from.iter().zip(&one.to).enumerate() {
-            if from != to {
-                edit = edit.set(&format!("{pointer}/route/{at}/weight"), Value::from(*to))?;
-            }
-        }
+        edit = weigh(edit, pointer, one)?;
     }
     // Plain data always has a text.
     let text = history.to_text().unwrap_or_default();
     Ok(edit.set(&History::pointer(), Value::from(text))?.patch())
+}
+
+/// Gives a route's destinations the weights that differ.
+fn weigh(mut edit: Edit, pointer: &str, one: &Move) -> Result<Edit, Mismatch> {
+    for (at, (from, to)) in one.from.iter().zip(&one.to).enumerate() {
+        if from != to {
+            edit = edit.set(&format!("{pointer}/route/{at}/weight"), Value::from(*to))?;
+        }
+    }
+    Ok(edit)
 }
 
 /// Why a step cannot be taken back.

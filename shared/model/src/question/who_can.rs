@@ -325,9 +325,9 @@ pub(super) fn asked(evaluator: &mut Evaluator<'_>, number: usize) -> Vec<Assumpt
     policies.into_iter().map(|policy| Assumption::external_authorizer(&name(policy))).collect()
 }
 
-/// What every answer about these workloads assumes.
+/// What is assumed of the mesh as a whole where the input does not say it: its configuration and version.
 #[must_use]
-pub fn assumptions(world: &World, numbers: &[usize]) -> BTreeSet<Assumption> {
+pub fn defaults(world: &World) -> BTreeSet<Assumption> {
     let mut assumptions = BTreeSet::new();
     let mut add = |code, text: String| {
         assumptions.insert(Assumption { code, text });
@@ -347,6 +347,16 @@ pub fn assumptions(world: &World, numbers: &[usize]) -> BTreeSet<Assumption> {
             ),
         );
     }
+    assumptions
+}
+
+/// What every answer about these workloads assumes.
+#[must_use]
+pub fn assumptions(world: &World, numbers: &[usize]) -> BTreeSet<Assumption> {
+    let mut assumptions = defaults(world);
+    let mut add = |code, text: String| {
+        assumptions.insert(Assumption { code, text });
+    };
     for gap in world.gaps() {
         add("forbidden-list", format!("{} could not be listed: {}", gap.kind.plural(), gap.reason));
     }

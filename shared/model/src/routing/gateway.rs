@@ -344,12 +344,15 @@ struct Joined {
     routes: Vec<Route>,
 }
 
+/// What hosts must have in common to be put together: where their routes are from, and whether they redirect.
+type Likeness = (Vec<(String, usize)>, bool);
+
 /// Puts hosts with the same routes together, under the name of the most specific
 /// (`collapseDuplicateRoutes`); routes that take everything come last, whoever wrote them first.
 fn collapse(hosts: BTreeMap<String, Joined>) -> Vec<VirtualHost> {
     let mut hosts: Vec<(String, Joined)> = hosts.into_iter().collect();
     hosts.sort_by_key(|(name, _)| (name.starts_with('*'), std::cmp::Reverse(name.len()), name.clone()));
-    let mut collapsed: Vec<((Vec<(String, usize)>, bool), VirtualHost)> = Vec::new();
+    let mut collapsed: Vec<(Likeness, VirtualHost)> = Vec::new();
     for (domain, joined) in hosts {
         let like = (joined.from, joined.redirects);
         if let Some((_, same)) = collapsed.iter_mut().find(|(other, _)| *other == like) {

@@ -11,7 +11,7 @@ use crate::host;
 use crate::routing::action::{Cluster, Weighted};
 use crate::routing::registry::{Addressing, Registry, Speaks};
 use crate::routing::scope::{Egress, Known, Scope};
-use crate::routing::table::Caller;
+use crate::routing::table::{Caller, short_names};
 use crate::virtual_service::{Destination, Place, VirtualService};
 
 /// A way for connections that are not HTTP.
@@ -168,7 +168,7 @@ impl<'r> Builder<'_, 'r> {
                             self.add(&mut listeners, egress, known, one.speaks, port, known.host.address);
                             continue;
                         }
-                        let pods = self.registry.instances(known.host, port);
+                        let pods = self.registry.instances(known.host, one);
                         let selects = known.host.is_service() || known.host.selector().is_some();
                         if pods.is_empty() && !selects {
                             self.add(&mut listeners, egress, known, one.speaks, port, None);
@@ -201,7 +201,7 @@ impl<'r> Builder<'_, 'r> {
         if existing.as_ref().is_some_and(|listener| listener.is_locked) {
             return;
         }
-        let chains = || self.chains(egress, known, speaks, port);
+        let chains = || self.chains(egress, known, speaks, port, address);
         let http = || match (speaks, key) {
             (Speaks::Sniffed, Some(_)) => Http::OfHost(known.host.name.clone()),
             _ => Http::OfPort,
@@ -233,7 +233,14 @@ impl<'r> Builder<'_, 'r> {
         }
     }
 
-    fn chains(&self, egress: &Egress<'r>, known: &Known<'r>, speaks: Speaks, port: u16) -> Vec<Chain> {
+    fn chains(
+        &self,
+        egress: &Egress<'r>,
+        known: &Known<'r>,
+        speaks: Speaks,
+        port: u16,
+        address: Key,
+    ) -> Vec<Chain> {
         let name = &known.host.name;
         let of_host = || {
             let numbers = egress.virtual_services.iter().copied();
@@ -271,11 +278,15 @@ impl<'r> Builder<'_, 'r> {
                 }
             }
             if chains.is_empty() {
-                let shares_address = !subnets.is_empty() || known.host.address.is_none() && !by_pod(known);
+                // At an address of its own or of a pod it needs no name to be told from others.
+                let shares_address = !subnets.is_empty() || known.host.address.is_none() && address.is_none();
                 let mut server_names = Vec::new();
                 if shares_address {
                     server_names.push(name.clone());
-                    server_names.extend(known.aliases.iter().cloned());
+                    for alias in &known.aliases {
+                        server_names.push(alias.clone());
+                        server_names.extend(short_names(alias, self.caller.namespace));
+                    }
                 }
                 chains.push(self.default_chain(known, port, server_names, subnets));
             }
@@ -366,11 +377,6 @@ pub(crate) fn clusters<'k, 'r: 'k>(
             }
         })
         .collect()
-}
-
-/// Whether callers reach it by the addresses of its pods.
-fn by_pod(known: &Known<'_>) -> bool {
-    known.host.kind == Addressing::Headless
 }
 
 /// Adds chains that do not take what others take already (`mergeTCPFilterChains`).

@@ -212,11 +212,11 @@ impl<'r, 'w> Proxy<'r, 'w> {
             known.host.namespace(),
         );
         let subset = rule.and_then(|rule| rule.subset(&cluster.subset));
-        let is_udp = known.port(cluster.port).is_none_or(|port| port.speaks == registry::Speaks::Udp);
-        if is_udp || (!cluster.subset.is_empty() && subset.is_none()) {
+        let port = known.port(cluster.port).filter(|port| port.speaks != registry::Speaks::Udp);
+        let Some(port) = port.filter(|_| cluster.subset.is_empty() || subset.is_some()) else {
             return nowhere(rule, subset);
-        }
-        let mut endpoints = self.routing.registry.endpoints(known.host, cluster.port);
+        };
+        let mut endpoints = self.routing.registry.endpoints_of(known.host, port);
         let by_dns = known.host.kind == registry::Addressing::Entry(Resolution::Dns);
         // Without an address, a cluster of names is not made, nor its subsets (`buildCluster`).
         let has_host = !(by_dns && endpoints.is_empty());

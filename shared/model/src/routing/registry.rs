@@ -3,7 +3,7 @@
 //! Rules: `initServiceRegistry` in `pilot/pkg/model/push_context.go`, `ConvertService` in
 //! `pilot/pkg/serviceregistry/kube/conversion.go`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -100,7 +100,7 @@ pub struct Host {
     pub ports: Vec<Port>,
     /// Where its addresses come from.
     pub kind: Addressing,
-    /// Its address, where callers get one of its own.
+    /// Its address, where callers get one of its own; for a Service without, one that stands for it.
     pub address: Option<IpAddr>,
     /// A block of addresses that it stands for instead.
     pub block: Option<String>,
@@ -162,6 +162,17 @@ pub struct Endpoint {
     pub labels: Labels,
     /// Whether it takes requests now.
     pub ready: bool,
+}
+
+/// An endpoint at one of its ports.
+struct Instance<'a> {
+    endpoint: Endpoint,
+    address: Option<IpAddr>,
+    /// Whether it has an address: a name is left out where addresses are wanted.
+    is_address: bool,
+    port_name: &'a str,
+    /// The number in the ServiceEntry; that of a Service is found by its name.
+    number: Option<u16>,
 }
 
 /// All hosts, in the order in which istiod goes through them: the oldest first.
@@ -248,75 +259,121 @@ impl Registry {
     /// What takes requests for a host's port.
     #[must_use]
     pub fn endpoints(&self, host: &Host, port: u16) -> Vec<Endpoint> {
-        match host.object.kind {
-            Kind::Service => self.services.get(host.number).map_or_else(Vec::new, |service| {
-                let Some(selector) = &service.selector else { return Vec::new() };
-                let target = service.ports.iter().find(|p| p.port == port).map(|p| &p.target);
-                let pods = self.pods.get(&service.object.namespace).map_or(&[][..], Vec::as_slice);
-                let all_are_ready =
-                    service.object.get("/spec/publishNotReadyAddresses").and_then(Value::as_bool)
-                        == Some(true);
-                pods.iter()
-                    .filter(|pod| selector.selects(&pod.labels) && pod.listens(target))
-                    .map(|pod| Endpoint {
-                        name: format!("{}/{}", service.object.namespace, pod.name),
-                        labels: pod.labels.clone(),
-                        ready: pod.ready || all_are_ready,
-                    })
-                    .collect()
-            }),
-            // Those of all ServiceEntries of the namespace that have the host and the port.
-            _ => self
-                .named(&host.name)
-                .filter(|other| !other.is_service() && other.namespace() == host.namespace())
-                .filter(|other| {
-                    let name = host.port(port).map(|port| &port.name);
-                    other.ports.iter().any(|port| Some(&port.name) == name)
-                })
-                .filter_map(|other| self.entries.get(other.number))
-                .map(|entry| (entry.object.name.as_str(), entry))
-                .collect::<BTreeMap<_, _>>()
-                .into_values()
-                .flat_map(|entry| self.entry_endpoints(host, entry))
-                .collect(),
-        }
+        host.port(port).map_or_else(Vec::new, |port| self.endpoints_of(host, port))
     }
 
-    fn entry_endpoints(&self, host: &Host, entry: &ServiceEntry) -> Vec<Endpoint> {
+    /// The same for a port that a proxy knows, which may come from another ServiceEntry of the host.
+    ///
+    /// Endpoints belong to a namespace and a name, whatever Service or ServiceEntry they come from. Where the
+    /// proxy gets them as addresses they are found by the port's name (`BuildClusterLoadAssignment`), and where
+    /// it asks DNS by its number (`CopyEndpoints`).
+    #[must_use]
+    pub fn endpoints_of(&self, host: &Host, port: &Port) -> Vec<Endpoint> {
+        let found = if host.kind == Addressing::Entry(Resolution::Dns) {
+            self.by_number(host, port)
+        } else {
+            let mut found = self.at_name(host);
+            found.retain(|one| one.port_name == port.name && one.is_address);
+            found
+        };
+        found.into_iter().map(|one| one.endpoint).collect()
+    }
+
+    fn by_number<'a>(&'a self, host: &'a Host, port: &Port) -> Vec<Instance<'a>> {
+        let mut found = self.at_name(host);
+        found.retain(|one| match one.number {
+            Some(number) => number == port.number,
+            None => one.port_name == port.name,
+        });
+        found
+    }
+
+    /// What is behind a name in a namespace, for each of its ports: the Service's pods, and the endpoints of
+    /// all ServiceEntries (`mergeServicesInstancesByNamespaceHost`).
+    fn at_name<'a>(&'a self, host: &'a Host) -> Vec<Instance<'a>> {
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::new();
+        // Of names to ask DNS in turn a proxy takes only one for each port.
+        let mut taken: BTreeSet<u16> = BTreeSet::new();
+        for other in self.named(&host.name).filter(|other| other.namespace() == host.namespace()) {
+            if !seen.insert((other.is_service(), other.number)) {
+                continue;
+            }
+            if other.is_service() {
+                if let Some(service) = self.services.get(other.number) {
+                    found.extend(self.of_service(service));
+                }
+                continue;
+            }
+            let Some(entry) = self.entries.get(other.number) else { continue };
+            let in_turn =
+                entry.object.get("/spec/resolution").and_then(Value::as_str) == Some("DNS_ROUND_ROBIN");
+            for (endpoint, address) in self.of_entry(host, entry) {
+                let is_socket = endpoint.name.starts_with("unix://");
+                for port in &entry.ports {
+                    let is_first = taken.insert(port.number);
+                    if in_turn && !is_first {
+                        continue;
+                    }
+                    found.push(Instance {
+                        endpoint: endpoint.clone(),
+                        address,
+                        is_address: address.is_some() || is_socket || endpoint.name.contains('/'),
+                        port_name: &port.name,
+                        number: Some(port.number),
+                    });
+                }
+            }
+        }
+        found
+    }
+
+    fn of_service<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = Instance<'a>> {
+        let pods = self.pods.get(&service.object.namespace).map_or(&[][..], Vec::as_slice);
+        let all_are_ready =
+            service.object.get("/spec/publishNotReadyAddresses").and_then(Value::as_bool) == Some(true);
+        let selected = pods.iter().filter(move |pod| {
+            service.selector.as_ref().is_some_and(|selector| selector.selects(&pod.labels))
+        });
+        selected.flat_map(move |pod| {
+            service.ports.iter().filter(|port| pod.listens(&port.target)).map(move |port| Instance {
+                endpoint: Endpoint {
+                    name: format!("{}/{}", service.object.namespace, pod.name),
+                    labels: pod.labels.clone(),
+                    ready: pod.ready || all_are_ready,
+                },
+                address: pod.address,
+                is_address: true,
+                port_name: &port.name,
+                number: None,
+            })
+        })
+    }
+
+    fn of_entry(&self, host: &Host, entry: &ServiceEntry) -> Vec<(Endpoint, Option<IpAddr>)> {
         if let Some(selector) = &entry.workload_selector {
             let pods = self.pods.get(host.namespace()).map_or(&[][..], Vec::as_slice);
             let selected = pods.iter().filter(|pod| selector.selects(&pod.labels));
             return selected
-                .map(|pod| Endpoint {
-                    name: format!("{}/{}", host.namespace(), pod.name),
-                    labels: pod.labels.clone(),
-                    ready: pod.ready,
+                .map(|pod| {
+                    let name = format!("{}/{}", host.namespace(), pod.name);
+                    (Endpoint { name, labels: pod.labels.clone(), ready: pod.ready }, pod.address)
                 })
                 .collect();
         }
-        let named = entry.endpoints.iter().map(|endpoint| Endpoint {
-            name: endpoint.address.clone(),
-            labels: endpoint.labels.clone(),
-            ready: true,
-        });
-        let mut endpoints: Vec<Endpoint> = named.collect();
+        let endpoint = |name: &str, labels: Labels| {
+            (Endpoint { name: name.to_owned(), labels, ready: true }, name.parse().ok())
+        };
         // Without endpoints, DNS asks for the host itself.
-        if endpoints.is_empty() && entry.resolution == Resolution::Dns {
-            endpoints.push(Endpoint { name: host.name.clone(), labels: Labels::new(), ready: true });
+        if entry.endpoints.is_empty() && entry.resolution == Resolution::Dns {
+            return vec![endpoint(&host.name, Labels::new())];
         }
-        endpoints
+        entry.endpoints.iter().map(|one| endpoint(&one.address, one.labels.clone())).collect()
     }
 
     /// The addresses of what takes connections to a host's port, ready or not.
-    pub(crate) fn instances(&self, host: &Host, port: u16) -> Vec<IpAddr> {
-        let named = |name: &str| {
-            let (namespace, name) = name.split_once('/')?;
-            self.pods.get(namespace)?.iter().find(|pod| pod.name == name)?.address
-        };
-        let endpoints = self.endpoints(host, port).into_iter();
-        endpoints
-            .filter_map(|endpoint| endpoint.name.parse().ok().or_else(|| named(&endpoint.name)))
-            .collect()
+    pub(crate) fn instances(&self, host: &Host, port: &Port) -> Vec<IpAddr> {
+        self.by_number(host, port).into_iter().filter_map(|one| one.address).collect()
     }
 
     /// The addresses of a host's pods.
@@ -355,11 +412,10 @@ impl Pod {
     }
 
     /// Whether a target port is one of the pod: a number always is.
-    fn listens(&self, target: Option<&TargetPort>) -> bool {
+    fn listens(&self, target: &TargetPort) -> bool {
         match target {
-            Some(TargetPort::Name(name)) => self.ports.contains(name),
-            Some(TargetPort::Number(_)) => true,
-            None => false,
+            TargetPort::Name(name) => self.ports.contains(name),
+            TargetPort::Number(_) => true,
         }
     }
 }
@@ -384,7 +440,11 @@ fn of_service(service: &Service, number: usize, default: &[String]) -> Host {
             })
             .collect(),
         kind,
-        address: spec("clusterIP").and_then(|address| address.parse().ok()),
+        address: match spec("clusterIP").filter(|address| !address.is_empty()) {
+            Some(address) => address.parse().ok(),
+            None if kind == Addressing::Service => stand_in(number),
+            None => None,
+        },
         block: None,
         aliases: Vec::new(),
         alias_of: external.filter(|_| kind == Addressing::Alias).map(str::to_owned),
@@ -394,6 +454,13 @@ fn of_service(service: &Service, number: usize, default: &[String]) -> Host {
         number,
         object: Arc::clone(&service.object),
     }
+}
+
+/// An address for a Service that gets one only in a cluster, so that in manifests too no two share a
+/// listener: from the block that nobody uses (RFC 1112, section 4).
+fn stand_in(number: usize) -> Option<IpAddr> {
+    let number = u32::try_from(number).ok().filter(|number| *number < 0x0fff_ffff)?;
+    Some(IpAddr::from((0xf000_0000 | number).to_be_bytes()))
 }
 
 fn of_entry(entry: &ServiceEntry, number: usize, default: &[String]) -> impl Iterator<Item = Host> {

@@ -68,6 +68,11 @@ impl Request {
         self.path.get(..end).unwrap_or_default()
     }
 
+    /// The scheme: of routes within TLS, which only a gateway has, it is `https`.
+    fn scheme(&self) -> &'static str {
+        if self.speaks == Protocol::Tls { "https" } else { "http" }
+    }
+
     fn header(&self, name: &str) -> Option<Cow<'_, str>> {
         if is_host(name) {
             return Some(self.authority());
@@ -75,7 +80,7 @@ impl Request {
         match name {
             ":method" => return Some(Cow::Borrowed(&self.method)),
             ":path" => return Some(Cow::Borrowed(&self.path)),
-            ":scheme" => return Some(Cow::Borrowed("http")),
+            ":scheme" => return Some(Cow::Borrowed(self.scheme())),
             _ => {}
         }
         let mut values =
@@ -104,7 +109,7 @@ impl Request {
         matches.uri.as_ref().is_none_or(|uri| uri.fits(self.bare_path(), matches.ignore_case))
             && matches.method.as_ref().is_none_or(|method| text(method, &self.method))
             && matches.authority.as_ref().is_none_or(|authority| text(authority, &self.authority()))
-            && matches.scheme.as_ref().is_none_or(|scheme| text(scheme, "http"))
+            && matches.scheme.as_ref().is_none_or(|scheme| text(scheme, self.scheme()))
             && matches
                 .headers
                 .iter()

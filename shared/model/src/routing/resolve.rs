@@ -45,6 +45,8 @@ pub struct Resolution<'r> {
     pub virtual_host: Option<String>,
     /// The route, for HTTP.
     pub route: Option<Route>,
+    /// The routes of the virtual host, where none of them takes the request.
+    pub missed: Vec<Route>,
     /// The VirtualService; `None` where none takes part.
     pub virtual_service: Option<&'r VirtualService>,
     /// The route in the VirtualService or its delegate.
@@ -193,6 +195,7 @@ impl<'r, 'w> Proxy<'r, 'w> {
             // The virtual host is somebody's, though none of its routes takes this request.
             let first = host.routes.iter().find_map(|route| route.virtual_service);
             answer.virtual_service = self.virtual_service(first);
+            answer.missed.clone_from(&host.routes);
         }
         answer.shadowed = self.shadowed(name, request.port, answer.virtual_service);
         answer
@@ -223,6 +226,7 @@ impl<'r, 'w> Proxy<'r, 'w> {
             outcome,
             virtual_host: None,
             route: None,
+            missed: Vec::new(),
             virtual_service: None,
             place: None,
             destinations: Vec::new(),

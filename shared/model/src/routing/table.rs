@@ -320,9 +320,9 @@ impl Sidecar<'_, '_> {
                     Some(known) => domains(known, &host, self.caller.namespace),
                 };
                 domains.retain(|domain| {
-                    !taken.contains(&domain.to_ascii_lowercase())
-                        && !(alternatives.contains(domain) && registered.contains(domain.as_str()))
-                        && taken.insert(domain.to_ascii_lowercase())
+                    // A short name gives way to a host that really has it.
+                    let is_anothers = alternatives.contains(domain) && registered.contains(domain.as_str());
+                    !is_anothers && taken.insert(domain.to_ascii_lowercase())
                 });
                 if !domains.is_empty() {
                     hosts.push(VirtualHost { name, domains, routes: routes.clone() });
@@ -357,7 +357,7 @@ fn domains(known: &Known<'_>, name: &str, namespace: &str) -> (Vec<String>, Vec<
 
 /// Other names of a host: with a dot at the end, and for a Service without what callers may leave out
 /// (`GenerateAltVirtualHosts`).
-fn short_names(name: &str, namespace: &str) -> Vec<String> {
+pub(crate) fn short_names(name: &str, namespace: &str) -> Vec<String> {
     let mut names = Vec::new();
     if name.parse::<std::net::IpAddr>().is_err() {
         names.push(format!("{name}."));

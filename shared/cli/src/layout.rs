@@ -1,14 +1,19 @@
 //! Text that fits the terminal: paragraphs, and tables that become lists where they are too wide.
 
-use mesh_cli::text::{Line, Styled, dim, plain};
-use mesh_cli::{Failure, Table, Ui};
+use crate::failure::Failure;
+use crate::table::Table;
+use crate::terminal::Ui;
+use crate::text::{Line, Styled, dim, plain};
 
 /// The space between two columns.
 const GAP: usize = 3;
 
 /// Says a paragraph: its first line is indented by `indent`, all others by `hang`. Lines break between
 /// words, and only on a terminal.
-pub(crate) fn say(
+///
+/// # Errors
+/// When stdout is closed or cannot be written.
+pub fn say(
     ui: &Ui,
     indent: usize,
     hang: usize,
@@ -18,7 +23,7 @@ pub(crate) fn say(
 }
 
 /// Says a paragraph that is not the answer, on stderr.
-pub(crate) fn note(ui: &Ui, hang: usize, parts: impl IntoIterator<Item = Styled>) {
+pub fn note(ui: &Ui, hang: usize, parts: impl IntoIterator<Item = Styled>) {
     lines(ui.width().map(usize::from), 0, hang, parts).into_iter().for_each(|line| ui.note(line));
 }
 
@@ -59,7 +64,8 @@ fn lines(
 /// Rows that are a table where it fits. On a terminal that is too narrow the first columns are the
 /// table, and below each row stands the rest, a line for each column, and for each part of a cell with
 /// several.
-pub(crate) struct Rows {
+#[derive(Clone, Debug)]
+pub struct Rows {
     headers: Vec<&'static str>,
     first: usize,
     rows: Vec<Vec<Styled>>,
@@ -67,17 +73,21 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// No rows yet; `first` columns are short and say what a row is about.
-    pub(crate) fn new(first: usize, headers: &[&'static str]) -> Self {
+    #[must_use]
+    pub fn new(first: usize, headers: &[&'static str]) -> Self {
         Self { headers: headers.to_vec(), first, rows: Vec::new() }
     }
 
     /// Adds a row, a cell for each header.
-    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = Styled>) {
+    pub fn row(&mut self, cells: impl IntoIterator<Item = Styled>) {
         self.rows.push(cells.into_iter().collect());
     }
 
     /// Says them.
-    pub(crate) fn show(&self, ui: &Ui, no_headers: bool) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// When stdout is closed or cannot be written.
+    pub fn show(&self, ui: &Ui, no_headers: bool) -> Result<(), Failure> {
         if self.rows.is_empty() {
             return Ok(());
         }
@@ -128,7 +138,7 @@ impl Rows {
 
 #[cfg(test)]
 mod tests {
-    use mesh_cli::text::good;
+    use crate::text::good;
 
     use super::*;
 

@@ -1,0 +1,26 @@
+//! `abort SERVICE`.
+
+use mesh_cli::{Exit, Failure, Ui};
+
+use crate::shift::{Goal, ShiftArgs};
+
+/// Give the canary nothing any more.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+#[command(before_help = "
+# Take payment back to the old version
+kubectl mesh-canary abort payment
+")]
+pub(crate) struct Arguments {
+    /// The service.
+    #[arg(value_name = "SERVICE")]
+    service: String,
+    #[command(flatten)]
+    shift: ShiftArgs,
+}
+
+impl Arguments {
+    pub(crate) fn run(&self, ui: &Ui) -> Result<Exit, Failure> {
+        self.shift.shift(ui, "abort", &self.service, Goal::Percent(0))
+    }
+}

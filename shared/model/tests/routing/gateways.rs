@@ -1,0 +1,91 @@
+//! At a gateway: `buildGatewayHTTPRouteConfig` and `collapseDuplicateRoutes` in
+//! `pilot/pkg/networking/core/gateway.go`, `SortVHostRoutes` in `pilot/pkg/networking/core/route/route.go`.
+
+use crate::support::{Mesh, TO_ALL, TO_V1, TO_V2, request};
+
+fn gateway(servers: &str) -> Mesh {
+    Mesh::new()
+        .pod("shop", "edge", "{app: edge}")
+        .service(
+            "shop",
+            "edge",
+            "10.0.0.9",
+            "{name: http, port: 80, targetPort: 80}, {name: https, port: 443, targetPort: 443}",
+        )
+        .subsets("shop/rule", 1, &["v1", "v2"], "")
+        .object("Gateway", "shop/edge", &format!("{{selector: {{app: edge}}, servers: [{servers}]}}"))
+}
+
+const HTTP: &str = "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}";
+const HTTPS: &str = "{port: {number: 443, name: https, protocol: HTTPS}, hosts: ['*'], tls: {mode: SIMPLE, credentialName: x}}";
+
+fn bound(mesh: Mesh, key: &str, age: u32, route: &str) -> Mesh {
+    mesh.aged(
+        "VirtualService",
+        key,
+        age,
+        &format!("{{hosts: [shop.example.com], gateways: [shop/edge], http: [{route}]}}"),
+    )
+}
+
+#[test]
+fn routes_of_several_virtual_services_are_joined() {
+    let mesh =
+        bound(gateway(HTTP), "shop/a", 1, &format!("{{match: [{{uri: {{prefix: /a}}}}], route: [{TO_V1}]}}"));
+    let mesh = bound(mesh, "shop/b", 2, &format!("{{match: [{{uri: {{prefix: /b}}}}], route: [{TO_V2}]}}"));
+    assert_eq!(mesh.way("edge", "shop.example.com/a"), "Routed shop/a server.shop:80/v1=1");
+    assert_eq!(mesh.way("edge", "shop.example.com/b"), "Routed shop/b server.shop:80/v2=1");
+}
+
+#[test]
+fn what_takes_everything_comes_last() {
+    let mesh = bound(gateway(HTTP), "shop/a", 1, &format!("{{route: [{TO_V1}]}}"));
+    let mesh = bound(mesh, "shop/b", 2, &format!("{{match: [{{uri: {{prefix: /b}}}}], route: [{TO_V2}]}}"));
+    assert_eq!(mesh.way("edge", "shop.example.com/b"), "Routed shop/b server.shop:80/v2=1");
+}
+
+#[test]
+fn a_host_that_no_virtual_service_has_gives_404() {
+    let mesh = bound(gateway(HTTP), "shop/a", 1, &format!("{{route: [{TO_ALL}]}}"));
+    assert_eq!(mesh.way("edge", "other.example.com/"), "NotFound -");
+}
+
+#[test]
+fn a_port_without_a_server_is_closed() {
+    assert_eq!(gateway(HTTP).way("edge", "shop.example.com:81/"), "Reset -");
+}
+
+#[test]
+fn a_server_leaves_out_other_namespaces() {
+    let server = "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['other/*']}";
+    let mesh = bound(gateway(server), "shop/a", 1, &format!("{{route: [{TO_ALL}]}}"));
+    assert_eq!(mesh.way("edge", "shop.example.com/"), "NotFound -");
+}
+
+#[test]
+fn routes_within_tls_are_taken_once_it_has_ended() {
+    let mesh = bound(
+        gateway(HTTPS),
+        "shop/a",
+        1,
+        &format!("{{match: [{{uri: {{prefix: /a}}}}], route: [{TO_V1}]}}"),
+    );
+    assert_eq!(mesh.way("edge", "tls://shop.example.com:443/a"), "Routed shop/a server.shop:443/v1=1");
+}
+
+#[test]
+fn the_scheme_within_tls_is_https() {
+    let mesh = bound(
+        gateway(HTTPS),
+        "shop/a",
+        1,
+        &format!("{{match: [{{scheme: {{exact: https}}}}], route: [{TO_V1}]}}"),
+    );
+    assert_eq!(mesh.way("edge", "tls://shop.example.com:443/a"), "Routed shop/a server.shop:443/v1=1");
+}
+
+#[test]
+fn a_sidecar_has_no_part_in_the_routes_of_gateways() {
+    let mesh = bound(gateway(HTTP), "shop/a", 1, &format!("{{route: [{TO_ALL}]}}"));
+    assert_eq!(mesh.ask("client", &request("shop.example.com"), crate::support::way), "Passthrough -");
+}
