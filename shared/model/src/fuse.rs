@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::change::{Edit, Mismatch, Patch};
 use crate::mesh_config::list;
 use crate::object::{Kind, Object, Origin};
 
@@ -22,14 +21,8 @@ pub const PURPOSE: &str = "kubectl-mesh.dev/fuse";
 /// The annotation that says what it is about: `shop/payment`.
 pub const TARGET: &str = "kubectl-mesh.dev/target";
 
-/// The annotation that says who lit it.
-pub const CREATOR: &str = "kubectl-mesh.dev/creator";
-
 /// The annotation that says why.
 pub const REASON: &str = "kubectl-mesh.dev/reason";
-
-/// The annotation that says when it burns, for people: the truth is in the Job itself ([`Fuse::ends`]).
-pub const EXPIRES_AT: &str = "kubectl-mesh.dev/expires-at";
 
 /// The image of the pod that never is. Policies want one that is pinned.
 const IMAGE: &str = "registry.k8s.io/pause:3.10";
@@ -47,12 +40,8 @@ pub struct Order {
     pub purpose: String,
     /// What it is about: `shop/payment`.
     pub target: String,
-    /// Who lights it; empty where unknown.
-    pub creator: String,
     /// Why; may be empty.
     pub reason: String,
-    /// When it burns, as RFC 3339.
-    pub expires_at: String,
 }
 
 /// The Job of a fuse.
@@ -62,11 +51,9 @@ pub struct Order {
 #[must_use]
 pub fn job(order: &Order) -> Object {
     let labels = json!({MANAGED_BY.0: MANAGED_BY.1, PURPOSE: order.purpose});
-    let mut annotations = json!({TARGET: order.target, EXPIRES_AT: order.expires_at});
-    for (name, text) in [(CREATOR, &order.creator), (REASON, &order.reason)] {
-        if !text.is_empty() {
-            annotations[name] = Value::from(text.as_str());
-        }
+    let mut annotations = json!({TARGET: order.target});
+    if !order.reason.is_empty() {
+        annotations[REASON] = Value::from(order.reason.as_str());
     }
     let nothing = json!({"cpu": "1m", "memory": "1Mi"});
     let value = json!({
@@ -138,16 +125,10 @@ pub fn owned(mut object: Object, job: &Object) -> Object {
     object
 }
 
-/// The change that makes a fuse burn longer or shorter: so many seconds from its start.
-///
-/// # Errors
-/// [`Mismatch`] if it is no Job.
-pub fn extended(job: &Object, seconds: u64, expires_at: &str) -> Result<Patch, Mismatch> {
-    let annotation = format!("/metadata/annotations/{}", EXPIRES_AT.replace('/', "~1"));
-    let edit = Edit::of(job)
-        .set("/spec/activeDeadlineSeconds", Value::from(seconds))?
-        .set(&annotation, Value::from(expires_at))?;
-    Ok(edit.patch())
+/// Whether an object is a fuse of ours.
+#[must_use]
+pub fn is_fuse(object: &Object) -> bool {
+    object.kind == Kind::Job && object.get("/metadata/labels/kubectl-mesh.dev~1fuse").is_some()
 }
 
 /// Why a fuse does not do what it is for.
@@ -199,8 +180,6 @@ pub struct Fuse {
     pub target: String,
     /// What it is for.
     pub purpose: String,
-    /// Who lit it; empty where unknown.
-    pub creator: String,
     /// Why; may be empty.
     pub reason: String,
     /// When its time began; `None` until the job controller has seen it.
@@ -217,9 +196,8 @@ impl Fuse {
     /// Reads a Job; `None` for one that is no fuse of ours.
     #[must_use]
     pub fn read(job: &Object) -> Option<Self> {
-        let text = |map: &str, name: &str| {
-            job.get("/metadata")?.get(map)?.get(name)?.as_str().map(str::to_owned)
-        };
+        let text =
+            |map: &str, name: &str| job.get("/metadata")?.get(map)?.get(name)?.as_str().map(str::to_owned);
         let purpose = text("labels", PURPOSE)?;
         let annotation = |name: &str| text("annotations", name).unwrap_or_default();
         let started = job.get("/status/startTime").and_then(Value::as_str);
@@ -227,7 +205,6 @@ impl Fuse {
         Some(Self {
             target: annotation(TARGET),
             purpose,
-            creator: annotation(CREATOR),
             reason: annotation(REASON),
             started: started.and_then(|text| humantime::parse_rfc3339(text).ok()),
             burns: burns.map(Duration::from_secs),
@@ -240,16 +217,6 @@ impl Fuse {
     #[must_use]
     pub fn ends(&self) -> Option<SystemTime> {
         self.started?.checked_add(self.burns?)
-    }
-
-    /// How long it still burns; zero where the time is up. One that the job controller has not yet seen has all
-    /// its time before it.
-    #[must_use]
-    pub fn remaining(&self, now: SystemTime) -> Option<Duration> {
-        match self.ends() {
-            Some(end) => Some(end.duration_since(now).unwrap_or_default()),
-            None => self.burns,
-        }
     }
 }
 
@@ -284,9 +251,8 @@ fn flaws(job: &Object) -> Vec<Flaw> {
 #[must_use]
 pub fn flaws_of(object: &Object, job: &Object) -> Vec<Flaw> {
     let name = || format!("{} {}", object.kind, object.key());
-    let text = |owner: &Value, field: &str| {
-        owner.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
+    let text =
+        |owner: &Value, field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let is_fuse = |owner: &&Value| owner.get("uid") == job.get("/metadata/uid");
     let owners = list(object.get("/metadata/ownerReferences"));
     let mut found = Vec::new();
@@ -319,9 +285,7 @@ mod tests {
             seconds: 900,
             purpose: "canary".to_owned(),
             target: "shop/payment".to_owned(),
-            creator: "ann".to_owned(),
             reason: String::new(),
-            expires_at: "2026-01-01T00:15:00Z".to_owned(),
         }
     }
 
@@ -340,14 +304,10 @@ mod tests {
     fn a_fuse_is_read_back_as_it_was_ordered() {
         let fuse = Fuse::read(&lit()).unwrap();
         assert_eq!((fuse.target.as_str(), fuse.purpose.as_str()), ("shop/payment", "canary"));
-        assert_eq!(fuse.creator, "ann");
         assert_eq!(fuse.flaws, []);
         assert_eq!(fuse.ends(), Some(at("2026-01-01T00:15:00Z")));
-        assert_eq!(fuse.remaining(at("2026-01-01T00:05:00Z")), Some(Duration::from_secs(600)));
-        assert_eq!(fuse.remaining(at("2026-01-01T01:00:00Z")), Some(Duration::ZERO));
         let unseen = Fuse::read(&job(&order())).unwrap();
         assert_eq!(unseen.ends(), None);
-        assert_eq!(unseen.remaining(at("2026-01-01T01:00:00Z")), Some(Duration::from_secs(900)));
     }
 
     #[test]
@@ -405,13 +365,5 @@ mod tests {
         object.value["metadata"]["finalizers"] = json!(["example.com/keep"]);
         let said: Vec<String> = flaws_of(&object, &job).iter().map(ToString::to_string).collect();
         assert!(said[0].contains("ConfigMap root") && said[1].contains("example.com/keep"), "{said:?}");
-    }
-
-    #[test]
-    fn a_fuse_is_extended_in_place() {
-        let job = lit();
-        let patch = extended(&job, 1800, "2026-01-01T00:30:00Z").unwrap();
-        let after = Fuse::read(&patch.apply_to(&job).unwrap()).unwrap();
-        assert_eq!(after.ends(), Some(at("2026-01-01T00:30:00Z")));
     }
 }
