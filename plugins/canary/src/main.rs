@@ -2,6 +2,8 @@
 
 mod apply;
 mod commands;
+mod preflight;
+mod proof;
 mod shift;
 mod subject;
 

@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// The canary's share in percent.
     #[arg(value_name = "WEIGHT", value_parser = percent)]
     weight: Option<u32>,
+    /// Finish a shift of several VirtualServices that was interrupted.
+    #[arg(long, conflicts_with = "weight")]
+    resume: bool,
     #[command(flatten)]
     shift: ShiftArgs,
 }
@@ -42,7 +45,7 @@ fn percent(text: &str) -> Result<u32, String> {
 impl Arguments {
     /// `SERVICE` alone asks for the status.
     pub(crate) fn run_short(&self, ui: &Ui) -> Result<Exit, Failure> {
-        if self.weight.is_some() {
+        if self.weight.is_some() || self.resume {
             return self.run(ui);
         }
         let status = status::Arguments {
@@ -59,6 +62,9 @@ impl Arguments {
     }
 
     pub(crate) fn run(&self, ui: &Ui) -> Result<Exit, Failure> {
+        if self.resume {
+            return self.shift.shift(ui, "set", self.service()?, Goal::Rest);
+        }
         let Some(percent) = self.weight else {
             return Err(Failure::usage("set needs a weight: the canary's share in percent"));
         };

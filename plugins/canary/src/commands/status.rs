@@ -4,7 +4,7 @@ use mesh_cli::output::{self, Output};
 use mesh_cli::text::{dim, plain, strong};
 use mesh_cli::{Exit, Failure, SourceArgs, Table, Ui};
 use mesh_model::canary::plan::label;
-use mesh_model::routing::Routing;
+use mesh_model::routing::{KINDS, Routing};
 use serde::Serialize;
 
 use crate::subject::Subject;
@@ -42,7 +42,7 @@ struct RouteStatus {
 
 impl Arguments {
     pub(crate) fn run(&self, ui: &Ui) -> Result<Exit, Failure> {
-        let loaded = self.source.load(ui)?;
+        let loaded = self.source.load_only(ui, &KINDS)?;
         let routing = Routing::new(&loaded.world);
         let subject = Subject::find(ui, &routing, &loaded, &self.service)?;
         let status = Status {

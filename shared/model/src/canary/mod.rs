@@ -10,5 +10,6 @@ pub mod init;
 pub mod owner;
 pub mod plan;
 pub mod preflight;
+pub mod proof;
 pub mod version;
 pub mod weights;
