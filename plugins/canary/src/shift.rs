@@ -7,6 +7,7 @@ use mesh_cli::dry_run::{DryRun, DryRunArgs};
 use mesh_cli::output::{self, Output};
 use mesh_cli::text::{dim, plain, strong};
 use mesh_cli::{Exit, Failure, SourceArgs, Ui};
+use mesh_model::canary::attempt::{self, Running, Standing};
 use mesh_model::canary::carrier::Carrier;
 use mesh_model::canary::history::Step;
 use mesh_model::canary::plan::{self, Moving, NoPlan, NoUndo, Occasion, Wanted, label};
@@ -20,6 +21,7 @@ use mesh_source::cluster::FIELD_MANAGER;
 use serde::Serialize;
 
 use crate::apply::{self, How, Sink, Written};
+use crate::attempt::in_front;
 use crate::preflight;
 use crate::proof::{Proof, ProofArgs, Reverted};
 use crate::subject::{Subject, because};
@@ -68,6 +70,8 @@ pub(crate) enum Goal<'a> {
     Rest,
     /// Weights that a run knows.
     Weights(Weigh<'a>),
+    /// Those of an attempt that is under way: planned on the World without it.
+    Kept(&'a Running),
 }
 
 /// A shift that is asked for.
@@ -116,6 +120,8 @@ pub(crate) enum Made {
         /// Who, and why.
         refusals: Vec<String>,
     },
+    /// An attempt is in front of it; nothing was written.
+    InFront(Box<Standing>),
     /// It is written.
     Done(Shifted),
 }
@@ -162,21 +168,29 @@ impl ShiftArgs {
         goal: Goal<'_>,
     ) -> Result<Exit, Failure> {
         let sink = Sink::open(&self.source)?;
+        let shifts = self.shifts(ui, &sink);
+        match shifts.make(&self.order(command, service, goal))? {
+            Made::InFront(standing) => in_front(self, &shifts, command, service, &standing),
+            made => self.tell(ui, made),
+        }
+    }
+
+    /// How these arguments want shifts to be made.
+    pub(crate) fn shifts<'a>(&'a self, ui: &'a Ui, sink: &'a Sink) -> Shifts<'a> {
         let is_table = matches!(self.output, Output::Table | Output::Wide);
         let objects_wanted = self.dry_run.dry_run != DryRun::None;
-        let shifts = Shifts {
-            ui,
-            source: &self.source,
-            sink: &sink,
-            how: How {
-                dry_run: self.dry_run.dry_run,
-                // Without a dry run, programs get what was moved instead of objects.
-                output: if objects_wanted || is_table { self.output } else { Output::Table },
-                quiet: !is_table,
-            },
-            proof: self.proof,
+        let how = How {
+            dry_run: self.dry_run.dry_run,
+            // Without a dry run, programs get what was moved instead of objects.
+            output: if objects_wanted || is_table { self.output } else { Output::Table },
+            quiet: !is_table,
         };
-        let order = Order {
+        Shifts { ui, source: &self.source, sink, how, proof: self.proof }
+    }
+
+    /// The shift that these arguments ask for.
+    pub(crate) fn order<'a>(&'a self, command: &'a str, service: &'a str, goal: Goal<'a>) -> Order<'a> {
+        Order {
             service,
             command,
             goal,
@@ -185,8 +199,18 @@ impl ShiftArgs {
             force: self.force,
             reason: &self.reason,
             notes: &[],
-        };
-        let shifted = match shifts.make(&order)? {
+        }
+    }
+
+    /// Says what became of a shift.
+    pub(crate) fn tell(&self, ui: &Ui, made: Made) -> Result<Exit, Failure> {
+        let is_table = matches!(self.output, Output::Table | Output::Wide);
+        let objects_wanted = self.dry_run.dry_run != DryRun::None;
+        let shifted = match made {
+            Made::InFront(standing) => {
+                let service = standing.running.attempt.service.clone();
+                return Err(Failure::conflict(format!("error: an attempt of {service} is under way")));
+            }
             Made::Refused { service, refusals } if is_table => {
                 preflight::say(ui, &service, &refusals)?;
                 return Ok(Exit::No);
@@ -212,7 +236,7 @@ impl ShiftArgs {
         Ok(shifted.exit())
     }
 
-    fn wanted(&self) -> Wanted {
+    pub(crate) fn wanted(&self) -> Wanted {
         if self.all_routes {
             Wanted::All
         } else if self.route.is_empty() {
@@ -283,9 +307,19 @@ impl Shifts<'_> {
         before: &mut Vec<String>,
     ) -> Result<Result<Made, (Failure, Vec<String>)>, Failure> {
         let ui = self.ui;
-        let loaded = self.source.load_only(ui, &KINDS)?;
+        let mut loaded = self.source.load_only(ui, &KINDS)?;
+        if let Goal::Kept(running) = order.goal {
+            let without = attempt::without(&loaded.world, running);
+            loaded.world = without.map_err(|mismatch| Failure::conflict(format!("error: {mismatch}")))?;
+        }
         let routing = Routing::new(&loaded.world);
         let subject = Subject::find(ui, &routing, &loaded, order.service)?;
+        // Manifests have none.
+        if let (Sink::Cluster { .. }, Ok(Some(standing))) =
+            (self.sink, attempt::standing(&loaded.world, subject.service))
+        {
+            return Ok(Ok(Made::InFront(Box::new(standing))));
+        }
         let plan = self.plan(&subject, order, occasion)?;
         let share = plan.percent.unwrap_or_else(|| share_after(plan.canary, &subject, &plan.moving));
         let name = plan.canary.map(|canary| canary.name.clone()).unwrap_or_default();
@@ -379,11 +413,17 @@ impl Shifts<'_> {
                 let moving = moving.map_err(no_plan)?;
                 Ok(Plan { canary: Some(canary), percent: Some(step.percent), moving })
             }
+            Goal::Kept(Running { attempt, .. }) => {
+                let canary = subject.versions.iter().find(|version| version.name == attempt.canary);
+                let moving = attempt::kept(&subject.carriers, attempt);
+                let moving = moving.map_err(|stale| Failure::conflict(format!("error: {stale}")))?;
+                Ok(Plan { canary, percent: Some(attempt.percent), moving })
+            }
         }
     }
 
     /// The routes that move; where it is not clear which, somebody at a terminal is asked.
-    fn moving(
+    pub(crate) fn moving(
         &self,
         subject: &Subject<'_, '_>,
         canary: &Version<'_>,
@@ -500,12 +540,12 @@ fn key(change: &Change) -> String {
     format!("{}/{}", object.namespace, object.name)
 }
 
-fn list(weights: &[u32]) -> String {
+pub(crate) fn list(weights: &[u32]) -> String {
     weights.iter().map(u32::to_string).collect::<Vec<_>>().join("/")
 }
 
 /// The weights of a route of an object, as [`Carrier::weights`] has them.
-fn weights(object: &Object, pointer: &str, count: usize) -> Vec<u32> {
+pub(crate) fn weights(object: &Object, pointer: &str, count: usize) -> Vec<u32> {
     let weight = |at: usize| {
         let weight = object.get(&format!("{pointer}/route/{at}/weight"));
         weight.and_then(serde_json::Value::as_u64).and_then(|weight| u32::try_from(weight).ok()).unwrap_or(0)
@@ -525,7 +565,7 @@ fn share_after(canary: Option<&Version<'_>>, subject: &Subject<'_, '_>, moving: 
     share.map_or(0, |share| share.round() as u32)
 }
 
-fn moved_route(subject: &Subject<'_, '_>, one: &Moving) -> Option<Moved> {
+pub(crate) fn moved_route(subject: &Subject<'_, '_>, one: &Moving) -> Option<Moved> {
     let carrier = subject.carriers.get(one.carrier)?;
     Some(Moved { route: label(carrier), at: carrier.place.at(), from: one.from.clone(), to: one.to.clone() })
 }

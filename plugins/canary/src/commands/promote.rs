@@ -4,11 +4,14 @@ use mesh_cli::{Exit, Failure, Ui};
 
 use crate::shift::{Goal, ShiftArgs};
 
-/// Give all of a service's traffic to the canary.
+/// Give all of a service's traffic to the canary; with an attempt under way, keep its weights.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 #[command(before_help = "
 # The new version of payment takes over
+kubectl mesh-canary promote payment
+
+# Keep the weights of an attempt (set --try): they go into the VirtualService
 kubectl mesh-canary promote payment
 ")]
 pub(crate) struct Arguments {
