@@ -2,7 +2,7 @@
 //! the objects.
 
 use mesh_cli::layout;
-use mesh_cli::text::{bad, plain, warn};
+use mesh_cli::text::{plain, warn};
 use mesh_cli::{Failure, Ui};
 use mesh_model::canary::carrier::Carrier;
 use mesh_model::canary::owner::owners;
@@ -51,21 +51,18 @@ pub(crate) fn unanswered(
     }
     let found: Vec<String> = found.iter().map(words).collect();
     if force {
-        found.iter().for_each(|problem| ui.warning(&format!("503 {problem}")));
+        found.iter().for_each(|problem| ui.warning(problem));
         return Ok(Vec::new());
     }
     Ok(found)
 }
 
 /// Says that nothing was done, and why.
-pub(crate) fn say(ui: &Ui, service: &str, refusals: &[String]) -> Result<(), Failure> {
+pub(crate) fn say(ui: &Ui, what: &str, refusals: &[String]) -> Result<(), Failure> {
     for problem in refusals {
-        layout::note(ui, 2, [bad("503 "), plain(problem)]);
+        layout::note(ui, 2, [plain(problem)]);
     }
-    let text = format!(
-        "these callers' requests to {service} would be answered with 503; nothing was changed (--force does it all \
-         the same)"
-    );
+    let text = format!("{what}; nothing was changed (--force does it all the same)");
     layout::say(ui, 0, 2, vec![warn("refused: "), plain(text)])
 }
 
@@ -119,5 +116,5 @@ pub(crate) fn words(problem: &Problem) -> String {
         }
         Cause::NotReady { pods } => format!("none of the {pods} pods of {} is ready", cluster.subset),
     };
-    format!("for {}: {what}", problem.callers)
+    format!("503 for {}: {what}", problem.callers)
 }

@@ -171,7 +171,8 @@ impl Proof {
     }
 
     fn line(&self, what: &str) -> Vec<Styled> {
-        let of = if self.of > self.asked { format!(" (of {} that run)", self.of) } else { String::new() };
+        let of =
+            if self.of > self.asked { format!(" asked (of {} that run)", self.of) } else { String::new() };
         if self.of == 0 {
             return vec![dim("no caller's proxy runs that would have it")];
         }
@@ -179,10 +180,10 @@ impl Proof {
             let text = ": port-forwards to the callers' pods are not allowed (docs/rbac/canary-proof.yaml)";
             return vec![warn("not proven"), plain(text)];
         }
-        let count = format!("{} of {} proxies asked{of}", self.have, self.asked);
+        let count = format!("{} of {} proxies{of}", self.have, self.asked);
         if self.have == self.asked {
             let slowest = self.slowest.as_ref().map_or(String::new(), |pod| format!("; the last was {pod}"));
-            return vec![good(what), plain(format!(": {count}, after {:.1} s{slowest}", self.seconds))];
+            return vec![good(what), plain(format!(": on {count}, after {:.1} s{slowest}", self.seconds))];
         }
         let mut names: Vec<&String> =
             self.lag.iter().chain(self.unreadable.iter().map(|one| &one.pod)).collect();
@@ -190,6 +191,6 @@ impl Proof {
         names.truncate(MOST_NAMES);
         let names = names.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        vec![warn(format!("not {what}")), plain(format!(": only {count}; not {names}{more}"))]
+        vec![warn(format!("not {what}")), plain(format!(": only on {count}; not on {names}{more}"))]
     }
 }

@@ -212,7 +212,8 @@ impl ShiftArgs {
                 return Err(Failure::conflict(format!("error: an attempt of {service} is under way")));
             }
             Made::Refused { service, refusals } if is_table => {
-                preflight::say(ui, &service, &refusals)?;
+                let what = format!("these callers' requests to {service} would be answered with 503");
+                preflight::say(ui, &what, &refusals)?;
                 return Ok(Exit::No);
             }
             Made::Refused { service, refusals } => Shifted { service, refusals, ..Shifted::default() },

@@ -71,12 +71,13 @@ fn show(ui: &Ui, answer: &Steps) -> Result<(), Failure> {
         return Ok(());
     }
     let list = |weights: &[u32]| weights.iter().map(u32::to_string).collect::<Vec<_>>().join("/");
-    let mut table = Table::new(&["WHEN", "COMMAND", "VIRTUALSERVICE", "CANARY", "WEIGHTS", "REASON"]);
+    let mut table = Table::new(&["WHEN", "COMMAND", "BY", "VIRTUALSERVICE", "CANARY", "WEIGHTS", "REASON"]);
     for StepOf { virtual_service, step } in &answer.steps {
         for one in step.routes.values() {
             table.row([
                 plain(&step.at),
                 strong(&step.command),
+                plain(&step.by),
                 plain(virtual_service),
                 plain(&step.canary),
                 plain(format!("{} -> {}", list(&one.from), list(&one.to))),

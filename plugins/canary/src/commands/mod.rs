@@ -2,6 +2,7 @@
 
 mod abort;
 mod history;
+mod init;
 mod promote;
 mod set;
 mod status;
@@ -39,6 +40,7 @@ pub(crate) struct Arguments {
 enum Command {
     Status(status::Arguments),
     Set(set::Arguments),
+    Init(init::Arguments),
     Promote(promote::Arguments),
     Abort(abort::Arguments),
     Undo(undo::Arguments),
@@ -50,6 +52,7 @@ impl Arguments {
         match &self.command {
             Some(Command::Status(arguments)) => arguments.run(ui),
             Some(Command::Set(arguments)) => arguments.run(ui),
+            Some(Command::Init(arguments)) => arguments.run(ui),
             Some(Command::Promote(arguments)) => arguments.run(ui),
             Some(Command::Abort(arguments)) => arguments.run(ui),
             Some(Command::Undo(arguments)) => arguments.run(ui),

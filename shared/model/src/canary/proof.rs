@@ -88,6 +88,9 @@ fn routes(proxy: &Proxy<'_, '_>, host: &Host, places: &BTreeSet<(String, String)
                     wanted.route(names.clone(), &virtual_host.name, clusters);
                 }
             }
+            if !is_gateway && !is_listened_for(proxy, &virtual_host.name) {
+                wanted.optional(&virtual_host.name);
+            }
         }
     }
     let is_moved = |chain: &crate::routing::listener::Chain| {
@@ -105,4 +108,12 @@ fn routes(proxy: &Proxy<'_, '_>, host: &Host, places: &BTreeSet<(String, String)
             wanted.chain(format!(".*_{}", port.number), &chain.clusters);
         }
     }
+}
+
+/// Whether a sidecar surely has a listener for a virtual host (`HOST:PORT`): the host has that port. Hosts without
+/// are at port 80 all the same, where there may be no listener.
+fn is_listened_for(proxy: &Proxy<'_, '_>, virtual_host: &str) -> bool {
+    let Some((name, port)) = virtual_host.rsplit_once(':') else { return false };
+    let port = port.parse().ok().and_then(|port| proxy.scope.host(name)?.port(port));
+    port.is_some_and(|port| port.speaks.may_be_http())
 }

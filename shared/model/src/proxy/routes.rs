@@ -94,6 +94,8 @@ fn text(value: Option<&Value>) -> &str {
 pub struct Wanted {
     /// Virtual hosts, each with the shares of some of its routes.
     routes: BTreeMap<String, Vec<Shares>>,
+    /// Virtual hosts that a proxy need not have.
+    optional: BTreeSet<String>,
     /// The shares of ways that are not HTTP.
     chains: Vec<Shares>,
     /// Clusters.
@@ -109,6 +111,11 @@ impl Wanted {
     pub fn route(&mut self, tables: String, host: &str, clusters: &[Weighted]) {
         self.tables.insert(tables);
         self.routes.entry(host.to_owned()).or_default().push(as_shares(clusters));
+    }
+
+    /// Lets a proxy be without a virtual host: one that is made for it, behind a listener that it may not have.
+    pub fn optional(&mut self, host: &str) {
+        self.optional.insert(host.to_owned());
     }
 
     /// Wants a way that is not HTTP, in listeners whose names fit a regular expression.
@@ -147,8 +154,9 @@ impl Wanted {
     /// Whether a proxy has it all.
     #[must_use]
     pub fn is_met(&self, ways: &Ways) -> bool {
-        let routes = self.routes.iter().all(|(host, wanted)| {
-            ways.routes.get(host).is_some_and(|found| wanted.iter().all(|shares| found.contains(shares)))
+        let routes = self.routes.iter().all(|(host, wanted)| match ways.routes.get(host) {
+            Some(found) => wanted.iter().all(|shares| found.contains(shares)),
+            None => self.optional.contains(host),
         });
         routes
             && self.chains.iter().all(|shares| ways.chains.contains(shares))
@@ -220,7 +228,12 @@ mod tests {
 
     #[test]
     fn a_proxy_without_the_virtual_host_has_not_got_it() {
-        assert!(!wanted(50, 50).is_met(&Ways::default()));
+        let mut wanted = wanted(50, 50);
+        assert!(!wanted.is_met(&Ways::default()));
+        wanted.optional("payment.shop.svc:8080");
+        assert!(wanted.is_met(&Ways::default()));
+        let old = json!([{"route": {"cluster": "outbound|8080|v1|payment.shop.svc"}}]);
+        assert!(!wanted.is_met(&Ways::read(&[dump(&old)])));
     }
 
     #[test]
