@@ -119,6 +119,12 @@ fn rights(mesh: &Mesh) {
     assert!(said.contains("you may not create jobs.batch in namespace attempt"), "{said}");
     assert_eq!(left(mesh), Vec::<String>::new());
     grant(mesh, "canary-try", "mesh-canary-try");
+    for dry_run in ["--dry-run=client", "--dry-run=server"] {
+        let said = done(mesh, &["payment", "50", "--canary", "v2", "--try", "60s", dry_run, "-o", "yaml"]);
+        assert!(said.contains("kind: Job") && said.contains("activeDeadlineSeconds: 60"), "{said}");
+        assert!(said.contains("kind: VirtualService") && said.contains("blockOwnerDeletion: true"), "{said}");
+    }
+    assert_eq!(left(mesh), Vec::<String>::new());
 }
 
 /// Real requests move, nobody who writes the original again changes anything, and the time runs out.
@@ -163,7 +169,11 @@ fn ends_when_it_was_killed(mesh: &Mesh) {
 
 /// A second attempt takes the place of the first; nothing else does; `abort` ends it.
 fn is_changed_and_dropped(mesh: &Mesh) {
-    done(mesh, &["payment", "50", "--canary", "v2", "--try", "90s", "--no-wait"]);
+    // The administrator may ask the proxies too.
+    let words = ["payment", "50", "--canary", "v2", "--try", "90s", "-n", NAMESPACE];
+    let output = mesh.plugin("canary", mesh.kubeconfig(), &words).unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("in force: 3 of 3 proxies"), "{said}");
     let first = left(mesh);
     let (code, said) = run(mesh, &["payment", "30", "--canary", "v2"]);
     assert_eq!(code, Some(4), "{said}");
@@ -174,6 +184,8 @@ fn is_changed_and_dropped(mesh: &Mesh) {
     assert_eq!(then.len(), 2, "{then:?}");
     assert_ne!(first, then, "another Job");
     assert_eq!(second(mesh), 100);
+    done(mesh, &["abort", "payment", "--dry-run=server"]);
+    assert_eq!(left(mesh), then);
     done(mesh, &["abort", "payment"]);
     assert_eq!(left(mesh), Vec::<String>::new());
     assert_eq!(second(mesh), 0);

@@ -35,6 +35,9 @@ const PATIENCE_FOR_THE_END: Duration = Duration::from_secs(60);
 /// The time between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What there is of an attempt whose Job is deleted.
+const NOTHING_LEFT: &str = "nothing is left of the attempt";
+
 /// Where the rights stand that it takes.
 const RIGHTS: &str = "docs/rbac/canary-try.yaml has the rights that --try takes";
 
@@ -245,11 +248,15 @@ fn abort(
 ) -> Result<Exit, Failure> {
     let ui = shifts.ui;
     let attempt = &running.attempt;
-    if shift.dry_run.dry_run == DryRun::None {
-        fire.drop(running, &[])?;
-    } else {
-        for job in running.jobs() {
-            ui.note(format!("job.batch/{job} deleted{}", shift.dry_run.dry_run.suffix()));
+    match shift.dry_run.dry_run {
+        DryRun::None => fire.drop(running, &[])?,
+        dry_run => {
+            for job in fire.jobs(running)? {
+                if dry_run == DryRun::Server {
+                    fire.delete(&job, Propagation::Foreground, true)?;
+                }
+                ui.note(format!("job.batch/{} deleted{}", job.name, dry_run.suffix()));
+            }
         }
     }
     let answer = Attempted {
@@ -296,7 +303,7 @@ impl Fire<'_> {
         while job.get("/status/startTime").is_none() {
             if started.elapsed() >= PATIENCE {
                 // It owns nothing yet: there is nothing that a garbage collector would have to do first.
-                self.delete(&job, Propagation::Background)?;
+                self.delete(&job, Propagation::Background, false)?;
                 return Err(Failure::error(format!(
                     "nothing would end the attempt: the job controller has not started Job {key} in {} s",
                     PATIENCE.as_secs()
@@ -311,7 +318,7 @@ impl Fire<'_> {
         // Admission may have changed it.
         let flaws = Fuse::read(&job).map(|fuse| fuse.flaws).unwrap_or_default();
         if let Some(flaw) = flaws.first() {
-            self.delete(&job, Propagation::Background)?;
+            self.delete(&job, Propagation::Background, false)?;
             return Err(Failure::error(format!("Job {key} would not end the attempt: {flaw}"))
                 .hint("something in the cluster changes Jobs when they are made; nothing is left"));
         }
@@ -331,7 +338,14 @@ impl Fire<'_> {
         for change in &changes {
             match send(self.ui, self.writer, change, false, false) {
                 Ok(object) => written.extend(object),
-                Err(error) => return Err(self.back(error.into(), job)),
+                Err(error) => {
+                    let then = match (running, written.len()) {
+                        (None, _) => NOTHING_LEFT,
+                        (Some(_), 0) => "the attempt that is under way goes on as it was",
+                        (Some(_), _) => "the attempt goes on where it was not changed yet: abort ends it",
+                    };
+                    return Err(self.back(error.into(), job, then));
+                }
             }
             for warning in self.writer.warnings() {
                 self.ui.warning(&warning);
@@ -355,9 +369,8 @@ impl Fire<'_> {
         for copy in copies {
             let Some(found) = is_there(copy)? else { return Err(over(&job.key())) };
             if let Some(flaw) = fuse::flaws_of(&found, job).first() {
-                return Err(
-                    self.back(Failure::error(format!("the attempt would not end by itself: {flaw}")), job)
-                );
+                let failure = Failure::error(format!("the attempt would not end by itself: {flaw}"));
+                return Err(self.back(failure, job, NOTHING_LEFT));
             }
             let attempt = attempt::read(&found).unwrap_or_default();
             for key in attempt.routes.keys().chain([&attempt.of]) {
@@ -368,17 +381,17 @@ impl Fire<'_> {
                 let now = self.get(&Reference::of(original))?;
                 if now.as_ref().and_then(|now| now.get("/spec")) != original.get("/spec") {
                     let text = format!("error: VirtualService {key} was changed by somebody else meanwhile");
-                    return Err(self.back(Failure::conflict(text), job));
+                    return Err(self.back(Failure::conflict(text), job, NOTHING_LEFT));
                 }
             }
         }
         Ok(())
     }
 
-    /// Takes a Job back with all that it owns, after something went wrong.
-    fn back(&self, failure: Failure, job: &Object) -> Failure {
-        match self.delete(job, Propagation::Foreground) {
-            Ok(()) => failure.hint("nothing is left of the attempt"),
+    /// Takes a Job back with all that it owns, after something went wrong; says what is there then.
+    fn back(&self, failure: Failure, job: &Object, then: &str) -> Failure {
+        match self.delete(job, Propagation::Foreground, false) {
+            Ok(()) => failure.hint(then),
             Err(_) => {
                 failure.hint(format!("Job {} is left: Kubernetes removes it when its time is up", job.key()))
             }
@@ -386,21 +399,20 @@ impl Fire<'_> {
     }
 
     /// Deletes a Job, if it is still that one.
-    fn delete(&self, job: &Object, propagation: Propagation) -> Result<(), Failure> {
+    fn delete(&self, job: &Object, propagation: Propagation, dry_run: bool) -> Result<(), Failure> {
         let mut job = job.clone();
         // The job controller writes its status at any time.
         if let Some(metadata) = job.value.get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
             metadata.remove("resourceVersion");
         }
         let change = Change::Delete { object: job, propagation: Some(propagation) };
-        send(self.ui, self.writer, &change, false, false)?;
+        send(self.ui, self.writer, &change, dry_run, false)?;
         Ok(())
     }
 
-    /// Ends an attempt but for copies that burn with another Job by now, and waits until nothing is left of it.
-    fn drop(&self, running: &Running, but: &[Object]) -> Result<(), Failure> {
-        let stays = |copy: &Object| but.iter().any(|other| other.key() == copy.key());
-        let mut going: Vec<Reference> = Vec::new();
+    /// The Jobs of an attempt that are there.
+    fn jobs(&self, running: &Running) -> Result<Vec<Object>, Failure> {
+        let mut jobs = Vec::new();
         for name in running.jobs() {
             let job = Reference {
                 api_version: "batch/v1".to_owned(),
@@ -408,12 +420,20 @@ impl Fire<'_> {
                 namespace: namespace(running),
                 name: name.to_owned(),
             };
-            if let Some(found) = self.get(&job)? {
-                if found.get("/metadata/deletionTimestamp").is_none() {
-                    self.delete(&found, Propagation::Foreground)?;
-                }
-                going.push(job);
+            jobs.extend(self.get(&job)?);
+        }
+        Ok(jobs)
+    }
+
+    /// Ends an attempt but for copies that burn with another Job by now, and waits until nothing is left of it.
+    fn drop(&self, running: &Running, but: &[Object]) -> Result<(), Failure> {
+        let stays = |copy: &Object| but.iter().any(|other| other.key() == copy.key());
+        let mut going: Vec<Reference> = Vec::new();
+        for job in self.jobs(running)? {
+            if job.get("/metadata/deletionTimestamp").is_none() {
+                self.delete(&job, Propagation::Foreground, false)?;
             }
+            going.push(Reference::of(&job));
         }
         for orphan in running.orphans().filter(|copy| !stays(copy)) {
             let change = Change::Delete { object: orphan.clone(), propagation: None };
