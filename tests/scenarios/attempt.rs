@@ -163,6 +163,9 @@ fn ends_when_it_was_killed(mesh: &Mesh) {
     for moment in [100, 200, 300, 400, 500] {
         killed(mesh, &arguments, |elapsed| elapsed >= Duration::from_millis(moment));
     }
+    // One that is over before it has begun, or nearly so.
+    let (code, said) = run(mesh, &["payment", "50", "--canary", "v2", "--try", "1s", "--no-wait"]);
+    assert!(code == Some(0) || code == Some(2) && said.contains("was up before"), "{code:?} {said}");
     wait("the end of what was killed at any moment", 30, || left(mesh).is_empty());
     assert_eq!(second(mesh), 0);
 }
@@ -173,7 +176,7 @@ fn is_changed_and_dropped(mesh: &Mesh) {
     let words = ["payment", "50", "--canary", "v2", "--try", "90s", "-n", NAMESPACE];
     let output = mesh.plugin("canary", mesh.kubeconfig(), &words).unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("in force: 3 of 3 proxies"), "{said}");
+    assert!(output.status.success() && said.contains("on 3 of 3 proxies"), "{said}");
     let first = left(mesh);
     let (code, said) = run(mesh, &["payment", "30", "--canary", "v2"]);
     assert_eq!(code, Some(4), "{said}");
