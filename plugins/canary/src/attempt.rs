@@ -359,8 +359,14 @@ impl Fire<'_> {
 
     /// Sees that all of it is there, and that nobody has changed an original while it was copied.
     fn check(&self, job: &Object, copies: &[Object], world: &World) -> Result<(), Failure> {
+        let read = |object: &Object| {
+            self.get(&Reference::of(object)).map_err(|failure| {
+                failure
+                    .hint("the attempt is made, and it is not known whether it holds: abort ends it at once")
+            })
+        };
         let is_there = |object: &Object| -> Result<Option<Object>, Failure> {
-            let found = self.get(&Reference::of(object))?;
+            let found = read(object)?;
             Ok(found.filter(|found| found.get("/metadata/deletionTimestamp").is_none()))
         };
         if is_there(job)?.is_none() {
@@ -378,7 +384,7 @@ impl Fire<'_> {
                     object.kind == Kind::VirtualService && object.key() == *key
                 };
                 let Some(original) = world.objects().iter().find(original) else { continue };
-                let now = self.get(&Reference::of(original))?;
+                let now = read(original)?;
                 if now.as_ref().and_then(|now| now.get("/spec")) != original.get("/spec") {
                     let text = format!("error: VirtualService {key} was changed by somebody else meanwhile");
                     return Err(self.back(Failure::conflict(text), job, NOTHING_LEFT));

@@ -277,6 +277,7 @@ fn finalizers(object: &Object) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::{Snapshot, World};
 
     fn order() -> Order {
         Order {
@@ -308,6 +309,18 @@ mod tests {
         assert_eq!(fuse.ends(), Some(at("2026-01-01T00:15:00Z")));
         let unseen = Fuse::read(&job(&order())).unwrap();
         assert_eq!(unseen.ends(), None);
+    }
+
+    #[test]
+    fn a_fuse_is_no_workload() {
+        let workloads = |job: Object| {
+            let snapshot = Snapshot { objects: vec![job], gaps: Vec::new(), istio_version: None };
+            World::new(snapshot).workloads.len()
+        };
+        assert_eq!(workloads(lit()), 0);
+        let mut other = lit();
+        other.value["metadata"]["labels"] = json!({"app": "backup"});
+        assert_eq!(workloads(other), 1);
     }
 
     #[test]
