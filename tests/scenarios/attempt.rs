@@ -198,9 +198,23 @@ fn is_changed_and_dropped(mesh: &Mesh) {
 fn is_kept(mesh: &Mesh, counts: &Mutex<Vec<usize>>) {
     done(mesh, &["payment", "50", "--canary", "v2", "--try", "90s", "--no-wait"]);
     second(mesh);
+    // What was tried must be what is kept.
+    let patch = "[{\"op\": \"replace\", \"path\": \"/spec/http/0/timeout\", \"value\": \"6s\"}]";
+    mesh.kubectl(&["patch", "virtualservice", "payment", "-n", NAMESPACE, "--type=json", "-p", patch])
+        .unwrap();
+    let (code, said) = run(mesh, &["promote", "payment", "--try"]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("its copy attempt/payment-try differs at /spec/http/0/timeout"), "{said}");
+    done(mesh, &["payment", "50", "--try", "90s", "--no-wait"]);
     counts.lock().unwrap().clear();
-    let said = done(mesh, &["promote", "payment", "--no-wait"]);
-    assert!(said.contains("100/0 -> 50/50"), "{said}");
+    // Killed with the weights written, and perhaps the Job deleted.
+    killed(mesh, &["promote", "payment", "--try", "--no-wait"], |_| original(mesh).ends_with("50 50"));
+    let (code, said) = run(mesh, &["promote", "payment", "--try", "--no-wait"]);
+    assert!(matches!(code, Some(0 | 1)), "{said}");
+    wait("the end of the attempt", 30, || left(mesh).is_empty());
+    let (code, said) = run(mesh, &["promote", "payment", "--try"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("no attempt of attempt/payment is under way"), "{said}");
     assert_eq!(left(mesh), Vec::<String>::new());
     assert!(original(mesh).ends_with("50 50"));
     let half = second(mesh);

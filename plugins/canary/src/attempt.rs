@@ -81,7 +81,7 @@ pub(crate) fn set(
 ) -> Result<Exit, Failure> {
     let sink = Sink::open(&shift.source)?;
     let Sink::Cluster { writer, connection } = &sink else {
-        return Err(Failure::usage("--try needs a cluster: nothing in manifests ends by itself"));
+        return Err(no_cluster());
     };
     let shifts = shift.shifts(ui, &sink);
     let loaded = shift.source.load_only(ui, &KINDS)?;
@@ -166,6 +166,30 @@ pub(crate) fn set(
     Ok(answer.shifted.exit())
 }
 
+/// Keeps an attempt that is under way. Where its time was up first, nothing is done: `promote` alone would give the
+/// canary everything then.
+pub(crate) fn keep(ui: &Ui, shift: &ShiftArgs, service: &str) -> Result<Exit, Failure> {
+    let sink = Sink::open(&shift.source)?;
+    if matches!(sink, Sink::Files) {
+        return Err(no_cluster());
+    }
+    let loaded = shift.source.load_only(ui, &KINDS)?;
+    let target = Subject::service(ui, &loaded.world, &loaded, service)?;
+    let Some(standing) = attempt::standing(&loaded.world, target).map_err(conflict)? else {
+        let text = format!(
+            "no attempt of {} is under way: its time may be up; nothing was changed",
+            target.object.key()
+        );
+        ui.answer(warn("refused: ") + plain(text))?;
+        return Ok(Exit::No);
+    };
+    in_front(shift, &shift.shifts(ui, &sink), "promote", service, &standing)
+}
+
+fn no_cluster() -> Failure {
+    Failure::usage("--try needs a cluster: nothing in manifests ends by itself")
+}
+
 /// What a command does while an attempt is in front of what it would change.
 pub(crate) fn in_front(
     shift: &ShiftArgs,
@@ -191,7 +215,7 @@ pub(crate) fn in_front(
                 attempt.of
             );
             Err(Failure::conflict(text)
-                .hint("nothing was changed: keep the attempt with promote, end it with abort, or change it with --try"))
+                .hint("nothing was changed: keep the attempt with promote --try, end it with abort, or change it with --try"))
         }
     }
 }
@@ -573,7 +597,7 @@ fn tell(ui: &Ui, shift: &ShiftArgs, answer: &Attempted) -> Result<(), Failure> {
     let until = answer.until.as_deref().unwrap_or("its time is up");
     ui.answer(strong(service) + plain(format!(": until {until}, then Kubernetes takes it back")))?;
     let (namespace, name) = service.split_once('/').unwrap_or_default();
-    ui.note(format!("keep it: kubectl mesh-canary promote {name} -n {namespace}"));
+    ui.note(format!("keep it: kubectl mesh-canary promote {name} --try -n {namespace}"));
     ui.note(format!("end it:  kubectl mesh-canary abort {name} -n {namespace}"));
     Ok(())
 }
