@@ -181,9 +181,17 @@ fn is_changed_and_dropped(mesh: &Mesh) {
     let (code, said) = run(mesh, &["payment", "30", "--canary", "v2"]);
     assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("v2 gets 50 % of attempt/payment by VirtualService attempt/payment-try"), "{said}");
-    let said = done(mesh, &["payment", "100", "--try", "90s", "--no-wait"]);
+    let said = done(mesh, &["payment", "70", "--try", "90s", "--no-wait"]);
     assert!(said.contains("v2 is the canary: that of the attempt under way"), "{said}");
+    let words = ["payment", "100", "--try", "90s", "--no-wait", "-o", "json", "-n", NAMESPACE];
+    let output = mesh.plugin("canary", &mesh.limited(), &words).unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["kind"], "CanaryAttempt", "{answer}");
+    assert_eq!(answer["virtualServices"], serde_json::json!(["attempt/payment-try"]));
+    assert_eq!(answer["routes"][0]["to"], serde_json::json!([0, 100]));
     let then = left(mesh);
+    let job = answer["job"].as_str().unwrap_or_default().replace("attempt/", "job.batch/");
+    assert!(answer["until"].is_string() && then.contains(&job), "{answer} {then:?}");
     assert_eq!(then.len(), 2, "{then:?}");
     assert_ne!(first, then, "another Job");
     assert_eq!(second(mesh), 100);

@@ -199,7 +199,7 @@ pub(crate) fn in_front(
     standing: &Standing,
 ) -> Result<Exit, Failure> {
     let Standing { running, stale } = standing;
-    let Sink::Cluster { writer, .. } = shifts.sink else { return Ok(Exit::Yes) };
+    let Sink::Cluster { writer, .. } = shifts.sink else { return Err(no_cluster()) };
     let fire = Fire { ui: shifts.ui, writer, quiet: shifts.how.quiet };
     match command {
         "abort" => abort(shift, shifts, &fire, running),
