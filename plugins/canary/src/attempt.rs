@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const NOTHING_LEFT: &str = "nothing is left of the attempt";
 
 /// Where the rights stand that it takes.
-const RIGHTS: &str = "docs/rbac/canary-try.yaml has the rights that --try takes";
+const RIGHTS: &str = "docs/rbac/canary-try.yaml has the rights that --try takes, and canary.yaml those to change what is there";
 
 /// An attempt, as programs see it.
 #[derive(Serialize)]
