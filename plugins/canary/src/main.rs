@@ -3,10 +3,15 @@
 mod apply;
 mod attempt;
 mod commands;
+mod live;
 mod preflight;
 mod proof;
 mod shift;
+mod standing;
+mod steps;
 mod subject;
+mod traffic;
+mod words;
 
 use std::process::ExitCode;
 

@@ -36,6 +36,8 @@ pub(crate) struct Arguments {
     #[arg(long = "try", value_name = "DURATION", value_parser = attempt::seconds, conflicts_with = "resume")]
     attempt: Option<u64>,
     #[command(flatten)]
+    view: status::ViewArgs,
+    #[command(flatten)]
     shift: ShiftArgs,
 }
 
@@ -57,6 +59,7 @@ impl Arguments {
         }
         let status = status::Arguments {
             service: self.service()?.to_owned(),
+            view: self.view.clone(),
             output: self.shift.output,
             source: self.shift.source.clone(),
         };

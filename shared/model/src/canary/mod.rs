@@ -5,6 +5,7 @@
 
 pub mod attempt;
 pub mod carrier;
+pub mod course;
 pub mod history;
 pub mod init;
 pub mod owner;
