@@ -40,6 +40,14 @@ fn original(mesh: &Mesh) -> String {
     mesh.kubectl(&["get", "virtualservice", "payment", "-n", NAMESPACE, "-o", path]).unwrap()
 }
 
+/// Somebody else edits the original.
+fn set_timeout(mesh: &Mesh, value: &str) {
+    let patch =
+        format!("[{{\"op\": \"replace\", \"path\": \"/spec/http/0/timeout\", \"value\": \"{value}\"}}]");
+    mesh.kubectl(&["patch", "virtualservice", "payment", "-n", NAMESPACE, "--type=json", "-p", &patch])
+        .unwrap();
+}
+
 /// Runs the plugin as the user who has the rights of docs/rbac and no others.
 fn run(mesh: &Mesh, arguments: &[&str]) -> (Option<i32>, String) {
     let words: Vec<&str> = arguments.iter().copied().chain(["-n", NAMESPACE]).collect();
@@ -267,6 +275,24 @@ fn ends_without_its_controllers(mesh: &Mesh) {
     let job = left(mesh).remove(0);
     mesh.kubectl(&["patch", &job, "-n", NAMESPACE, "-p", "{\"spec\": {\"activeDeadlineSeconds\": 1}}"])
         .unwrap();
+    wait("the end of its Job", 30, || left(mesh).is_empty());
+
+    // The original is edited between reading it and making the copy, which waits for the Job to start.
+    mesh.stop(CONTROLLERS).unwrap();
+    thread::scope(|scope| {
+        let tried =
+            scope.spawn(|| run(mesh, &["payment", "50", "--canary", "v2", "--try", "60s", "--no-wait"]));
+        wait("a Job", 30, || left(mesh).len() == 1);
+        set_timeout(mesh, "7s");
+        mesh.restart(CONTROLLERS).unwrap();
+        let (code, said) = tried.join().unwrap();
+        assert_eq!(code, Some(4), "{said}");
+        assert!(
+            said.contains("VirtualService attempt/payment was changed by somebody else meanwhile"),
+            "{said}"
+        );
+        assert!(said.contains("nothing is left of the attempt"), "{said}");
+    });
     wait("the end of its Job", 30, || left(mesh).is_empty());
 }
 
