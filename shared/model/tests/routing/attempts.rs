@@ -180,14 +180,21 @@ fn an_older_one_of_the_callers_own_still_comes_first() {
 
 #[test]
 fn an_original_of_another_namespace_is_copied_beside_the_service() {
-    let route = format!("{{mirror: {{host: mirror}}, route: [{SPLIT}]}}");
+    // Names in it are those of its own namespace.
+    let route = format!(
+        "{{mirrors: [{{destination: {{host: mirror}}}}], \
+         route: [{SPLIT}, {{destination: {{host: legacy}}, weight: 10}}]}}"
+    );
     let mesh = with(shop(), "other/server", 1, &route, "");
+    let mesh = mesh.service("other", "legacy", "10.0.0.5", "{name: http, port: 80}");
     let world = mesh.world();
     let outcome = attempt(&world, 50).expect("an attempt");
     assert!(compare(&world, &outcome) > 0);
     assert_eq!(outcome.copies[0].key(), "shop/server-other-try");
-    let mirror = outcome.copies[0].get("/spec/http/0/mirror/host");
-    assert_eq!(mirror, Some(&json!("mirror.other.svc.cluster.local")));
+    for (pointer, host) in [("mirrors/0", "mirror"), ("route/2", "legacy")] {
+        let host = json!(format!("{host}.other.svc.cluster.local"));
+        assert_eq!(outcome.copies[0].get(&format!("/spec/http/0/{pointer}/destination/host")), Some(&host));
+    }
 }
 
 #[test]
