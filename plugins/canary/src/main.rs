@@ -3,6 +3,7 @@
 mod apply;
 mod attempt;
 mod commands;
+mod gate;
 mod live;
 mod preflight;
 mod proof;
@@ -10,6 +11,7 @@ mod shift;
 mod standing;
 mod steps;
 mod subject;
+mod telling;
 mod traffic;
 mod words;
 

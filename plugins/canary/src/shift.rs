@@ -576,7 +576,7 @@ fn nothing_to_resume() -> Failure {
         .hint("a run that was stopped goes on with: kubectl mesh-canary run SERVICE --resume")
 }
 
-fn no_plan(error: NoPlan) -> Failure {
+pub(crate) fn no_plan(error: NoPlan) -> Failure {
     match error {
         NoPlan::NoSplit { canary, routes } => {
             Failure::error(format!("no route splits traffic between {canary} and another version"))

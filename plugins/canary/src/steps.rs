@@ -127,10 +127,10 @@ enum State {
     Shifting(usize),
     /// Written; until then nothing counts.
     Settling(usize, f64),
-    /// Looking since `since`; the next look at `next`.
-    Watching { step: usize, since: f64, next: f64 },
-    /// A look is under way.
-    Looking { step: usize, since: f64 },
+    /// Looking since `since`; the next look is so long after it.
+    Watching { step: usize, since: f64, due: f64 },
+    /// A look is under way, the one that was due so long after `since`.
+    Looking { step: usize, since: f64, due: f64 },
     /// On the way back.
     Returning,
     /// Over.
@@ -204,34 +204,36 @@ impl Course {
                 if *at < until {
                     return Action::Wait(until);
                 }
-                self.state = State::Watching { step, since: *at, next: self.due(*at, 0.0) };
+                let due = self.plan.next(0.0).unwrap_or_default();
+                self.state = State::Watching { step, since: *at, due };
                 Action::Begin
             }
-            (State::Watching { step, since, next }, Event::Ticked { at }) => {
-                if *at < next {
-                    return Action::Wait(next);
+            (State::Watching { step, since, due }, Event::Ticked { at }) => {
+                if *at < since + due {
+                    return Action::Wait(since + due);
                 }
-                self.state = State::Looking { step, since };
+                self.state = State::Looking { step, since, due };
                 Action::Look
             }
-            (State::Looking { step, since }, Event::Judged { verdict, at }) => {
-                self.judged(step, since, *verdict, *at)
+            (State::Looking { step, since, due }, Event::Judged { verdict, at }) => {
+                self.judged(step, since, due.max(at - since), *verdict)
             }
-            (State::Looking { step, since }, Event::Unanswered { at }) => {
-                self.judged(step, since, Verdict::Inconclusive, *at)
+            (State::Looking { step, since, due }, Event::Unanswered { at }) => {
+                self.judged(step, since, due.max(at - since), Verdict::Inconclusive)
             }
             (State::Returning, Event::Proven { .. }) => self.end(End::Failed),
             (State::Returning, _) => Action::Back,
             (State::Shifting(step), _) => Action::Shift(step),
             (State::Settling(_, until), _) => Action::Wait(until),
-            (State::Watching { next, .. }, _) => Action::Wait(next),
+            (State::Watching { since, due, .. }, _) => Action::Wait(since + due),
             (State::Looking { .. }, _) => Action::Look,
             (State::Ended(end), _) => Action::End(end),
         }
     }
 
-    fn judged(&mut self, step: usize, since: f64, verdict: Verdict, at: f64) -> Action {
-        let elapsed = (at - since).max(0.0);
+    /// After a look that was `elapsed` into the window: by the plan's time, because what is subtracted again
+    /// may be a hair less than what was added.
+    fn judged(&mut self, step: usize, since: f64, elapsed: f64, verdict: Verdict) -> Action {
         match verdict {
             Verdict::Fail => self.back(),
             Verdict::Pass if elapsed >= self.plan.interval => {
@@ -243,19 +245,13 @@ impl Course {
                 Action::Shift(step)
             }
             Verdict::Pass | Verdict::Inconclusive => match self.plan.next(elapsed) {
-                Some(_) => {
-                    let next = self.due(since, elapsed);
-                    self.state = State::Watching { step, since, next };
-                    Action::Wait(next)
+                Some(due) => {
+                    self.state = State::Watching { step, since, due };
+                    Action::Wait(since + due)
                 }
                 None => self.end(End::Held),
             },
         }
-    }
-
-    /// When the look after `elapsed` is due.
-    fn due(&self, since: f64, elapsed: f64) -> f64 {
-        since + self.plan.next(elapsed).unwrap_or(elapsed)
     }
 
     fn back(&mut self) -> Action {

@@ -127,6 +127,13 @@ impl Line {
 }
 
 impl Line {
+    /// With a part before it.
+    #[must_use]
+    pub fn after(mut self, part: impl Into<Styled>) -> Self {
+        self.0.insert(0, part.into());
+        self
+    }
+
     /// The first `width` characters.
     #[must_use]
     pub(crate) fn cut(mut self, width: usize) -> Self {
