@@ -204,20 +204,22 @@ pub(crate) fn in_front(
     match command {
         "abort" => abort(shift, shifts, &fire, running),
         "promote" => promote(shift, shifts, &fire, service, running, stale.as_ref()),
-        _ => {
-            let attempt = &running.attempt;
-            let text = format!(
-                "error: an attempt is under way: {} gets {} % of {} by VirtualService {}, which is in front of {}",
-                attempt.canary,
-                attempt.percent,
-                attempt.service,
-                names(&running.copies),
-                attempt.of
-            );
-            Err(Failure::conflict(text)
-                .hint("nothing was changed: keep the attempt with promote --try, end it with abort, or change it with --try"))
-        }
+        _ => Err(is_in_front(running)),
     }
+}
+
+/// That a shift would change what nobody goes by.
+pub(crate) fn is_in_front(running: &Running) -> Failure {
+    let attempt = &running.attempt;
+    Failure::conflict(format!(
+        "error: an attempt is under way: {} gets {} % of {} by VirtualService {}, which is in front of {}",
+        attempt.canary,
+        attempt.percent,
+        attempt.service,
+        names(&running.copies),
+        attempt.of
+    ))
+    .hint("nothing was changed: keep it with promote --try, end it with abort, or change it with set --try")
 }
 
 /// Writes an attempt's weights where they stay, and only then ends it. Both are events of one kind of object, which
@@ -241,7 +243,7 @@ fn promote(
         }
     }
     let made = shifts.make(&shift.order("promote", service, Goal::Kept(running)))?;
-    if matches!(made, Made::Refused { .. } | Made::InFront(_)) || shift.dry_run.dry_run != DryRun::None {
+    if matches!(made, Made::Refused { .. }) || shift.dry_run.dry_run != DryRun::None {
         return shift.tell(shifts.ui, made);
     }
     for (object, routes) in &running.attempt.routes {

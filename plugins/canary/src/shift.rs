@@ -7,7 +7,7 @@ use mesh_cli::dry_run::{DryRun, DryRunArgs};
 use mesh_cli::output::{self, Output};
 use mesh_cli::text::{dim, plain, strong};
 use mesh_cli::{Exit, Failure, SourceArgs, Ui};
-use mesh_model::canary::attempt::{self, Running, Standing};
+use mesh_model::canary::attempt::{self as model, Running, Standing};
 use mesh_model::canary::carrier::Carrier;
 use mesh_model::canary::history::Step;
 use mesh_model::canary::plan::{self, Moving, NoPlan, NoUndo, Occasion, Wanted, label};
@@ -21,7 +21,7 @@ use mesh_source::cluster::FIELD_MANAGER;
 use serde::Serialize;
 
 use crate::apply::{self, How, Sink, Written};
-use crate::attempt::in_front;
+use crate::attempt::{in_front, is_in_front};
 use crate::preflight;
 use crate::proof::{Proof, ProofArgs, Reverted};
 use crate::subject::{Subject, because};
@@ -120,8 +120,6 @@ pub(crate) enum Made {
         /// Who, and why.
         refusals: Vec<String>,
     },
-    /// An attempt is in front of it; nothing was written.
-    InFront(Box<Standing>),
     /// It is written.
     Done(Shifted),
 }
@@ -169,9 +167,9 @@ impl ShiftArgs {
     ) -> Result<Exit, Failure> {
         let sink = Sink::open(&self.source)?;
         let shifts = self.shifts(ui, &sink);
-        match shifts.make(&self.order(command, service, goal))? {
-            Made::InFront(standing) => in_front(self, &shifts, command, service, &standing),
-            made => self.tell(ui, made),
+        match shifts.make_unless_tried(&self.order(command, service, goal))? {
+            Ok(made) => self.tell(ui, made),
+            Err(standing) => in_front(self, &shifts, command, service, &standing),
         }
     }
 
@@ -207,10 +205,6 @@ impl ShiftArgs {
         let is_table = matches!(self.output, Output::Table | Output::Wide);
         let objects_wanted = self.dry_run.dry_run != DryRun::None;
         let shifted = match made {
-            Made::InFront(standing) => {
-                let service = standing.running.attempt.service.clone();
-                return Err(Failure::conflict(format!("error: an attempt of {service} is under way")));
-            }
             Made::Refused { service, refusals } if is_table => {
                 let what = format!("these callers' requests to {service} would be answered with 503");
                 preflight::say(ui, &what, &refusals)?;
@@ -248,6 +242,14 @@ impl ShiftArgs {
     }
 }
 
+/// Why a shift was not made, though nothing is wrong with it.
+enum Unmade {
+    /// Somebody else was faster; with the routes that were to move.
+    Conflict(Failure, Vec<String>),
+    /// An attempt is in front of it.
+    InFront(Box<Standing>),
+}
+
 /// What a step is about: the same when it is planned again.
 struct Plan<'v, 'w> {
     canary: Option<&'v Version<'w>>,
@@ -260,8 +262,20 @@ impl Shifts<'_> {
     /// once more.
     ///
     /// # Errors
-    /// Whatever keeps it from being planned or written; a conflict where somebody was faster twice.
+    /// Whatever keeps it from being planned or written; a conflict where somebody was faster twice, or an attempt is
+    /// in front of it.
     pub(crate) fn make(&self, order: &Order<'_>) -> Result<Made, Failure> {
+        self.make_unless_tried(order)?.map_err(|standing| is_in_front(&standing.running))
+    }
+
+    /// The same for who knows what to do with an attempt that is in front of it: nothing was written then.
+    ///
+    /// # Errors
+    /// As [`make`](Self::make).
+    pub(crate) fn make_unless_tried(
+        &self,
+        order: &Order<'_>,
+    ) -> Result<Result<Made, Box<Standing>>, Failure> {
         let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let mut occasion = Occasion {
             id: now.clone(),
@@ -279,15 +293,16 @@ impl Shifts<'_> {
         let mut is_second = false;
         loop {
             match self.once(&order, &mut occasion, &mut before)? {
-                Ok(made) => return Ok(made),
-                Err((failure, routes)) if !is_second => {
+                Ok(made) => return Ok(Ok(made)),
+                Err(Unmade::InFront(standing)) => return Ok(Err(standing)),
+                Err(Unmade::Conflict(failure, routes)) if !is_second => {
                     self.ui.note(dim(format!("{}; planning again", failure.message())));
                     is_second = true;
                     // What is written already would make the routes differ.
                     order.routes = Wanted::Named(routes);
                 }
-                Err((failure, _)) if before.is_empty() => return Err(failure),
-                Err((failure, _)) => {
+                Err(Unmade::Conflict(failure, _)) if before.is_empty() => return Err(failure),
+                Err(Unmade::Conflict(failure, _)) => {
                     return Err(failure.hint(format!(
                         "done: {}; finish it with `kubectl mesh-canary set {} --resume`, or take it back with `undo`",
                         before.join(", "),
@@ -298,28 +313,26 @@ impl Shifts<'_> {
         }
     }
 
-    /// One try; `before` are the objects that earlier tries have written. A conflict is returned with the routes
-    /// that were to move.
-    #[expect(clippy::type_complexity, reason = "what became of it, or the conflict")]
+    /// One try; `before` are the objects that earlier tries have written.
     fn once(
         &self,
         order: &Order<'_>,
         occasion: &mut Occasion,
         before: &mut Vec<String>,
-    ) -> Result<Result<Made, (Failure, Vec<String>)>, Failure> {
+    ) -> Result<Result<Made, Unmade>, Failure> {
         let ui = self.ui;
         let mut loaded = self.source.load_only(ui, &KINDS)?;
         if let Goal::Kept(running) = order.goal {
-            let without = attempt::without(&loaded.world, running);
+            let without = model::without(&loaded.world, running);
             loaded.world = without.map_err(|mismatch| Failure::conflict(format!("error: {mismatch}")))?;
         }
         let routing = Routing::new(&loaded.world);
         let subject = Subject::find(ui, &routing, &loaded, order.service)?;
         // Manifests have none.
         if let (Sink::Cluster { .. }, Ok(Some(standing))) =
-            (self.sink, attempt::standing(&loaded.world, subject.service))
+            (self.sink, model::standing(&loaded.world, subject.service))
         {
-            return Ok(Ok(Made::InFront(Box::new(standing))));
+            return Ok(Err(Unmade::InFront(Box::new(standing))));
         }
         let plan = self.plan(&subject, order, occasion)?;
         let share = plan.percent.unwrap_or_else(|| share_after(plan.canary, &subject, &plan.moving));
@@ -343,7 +356,7 @@ impl Shifts<'_> {
                 before.extend(written);
                 occasion.together = changes.iter().map(key).chain(before.iter().cloned()).collect();
                 let routes = plan.moving.iter().filter_map(|one| subject.carriers.get(one.carrier));
-                return Ok(Err((failure, routes.map(label).collect())));
+                return Ok(Err(Unmade::Conflict(failure, routes.map(label).collect())));
             }
         }
         let mut shifted = Shifted {
@@ -416,7 +429,7 @@ impl Shifts<'_> {
             }
             Goal::Kept(Running { attempt, .. }) => {
                 let canary = subject.versions.iter().find(|version| version.name == attempt.canary);
-                let moving = attempt::kept(&subject.carriers, attempt);
+                let moving = model::kept(&subject.carriers, attempt);
                 let moving = moving.map_err(|stale| Failure::conflict(format!("error: {stale}")))?;
                 Ok(Plan { canary, percent: Some(attempt.percent), moving })
             }
