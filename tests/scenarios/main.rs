@@ -11,6 +11,7 @@ mod lab;
 mod metrics;
 mod orders;
 mod rights;
+mod rollout;
 mod shift;
 mod strict;
 mod token;
