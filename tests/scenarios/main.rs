@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "a seed is of use when the test fails")]
 
+mod attempt;
 mod authorization;
 mod canary;
 mod clients;
