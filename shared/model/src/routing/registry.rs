@@ -329,7 +329,10 @@ impl Registry {
     }
 
     fn of_service<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = Instance<'a>> {
-        let pods = self.pods.get(&service.object.namespace).map_or(&[][..], Vec::as_slice);
+        // What is exported to nobody at all gets no endpoints either (as `tests/envoy/check --routes` found).
+        let is_hidden = service.export_to.as_ref().is_some_and(|to| to.iter().all(|to| to == "~"));
+        let pods = self.pods.get(&service.object.namespace).filter(|_| !is_hidden);
+        let pods = pods.map_or(&[][..], Vec::as_slice);
         let all_are_ready =
             service.object.get("/spec/publishNotReadyAddresses").and_then(Value::as_bool) == Some(true);
         let selected = pods.iter().filter(move |pod| {
@@ -371,9 +374,9 @@ impl Registry {
         entry.endpoints.iter().map(|one| endpoint(&one.address, one.labels.clone())).collect()
     }
 
-    /// The addresses of what takes connections to a host's port, ready or not.
-    pub(crate) fn instances(&self, host: &Host, port: &Port) -> Vec<IpAddr> {
-        self.by_number(host, port).into_iter().filter_map(|one| one.address).collect()
+    /// The addresses of what takes connections to a host's port, ready or not; `None` for what has a name.
+    pub(crate) fn instances(&self, host: &Host, port: &Port) -> Vec<Option<IpAddr>> {
+        self.by_number(host, port).into_iter().map(|one| one.address).collect()
     }
 
     /// The addresses of a host's pods.

@@ -3,6 +3,7 @@
 //! Rules: `pilot/pkg/model/sidecar.go`, `SelectVirtualServices` in `pilot/pkg/model/virtualservice.go`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use crate::host;
 use crate::mesh_config::Outbound;
@@ -39,6 +40,15 @@ impl<'r> Known<'r> {
     }
 }
 
+/// Where an egress listener listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// An address.
+    Address(IpAddr),
+    /// A socket in the file system.
+    Socket,
+}
+
 /// One egress listener of a proxy.
 #[derive(Clone, Debug)]
 pub struct Egress<'r> {
@@ -46,8 +56,8 @@ pub struct Egress<'r> {
     pub port: Option<(u16, Speaks)>,
     /// Whether callers use it as an HTTP proxy.
     pub is_http_proxy: bool,
-    /// Whether it listens on an address of its own, where callers have to send to it.
-    pub has_bind: bool,
+    /// Where it listens, if callers have to send to it there (`bind`).
+    pub bind: Option<Bind>,
     /// The hosts that callers can name here.
     pub hosts: Vec<Known<'r>>,
     /// The numbers of the VirtualServices, in the order in which they are tried.
@@ -242,7 +252,7 @@ fn egress<'r>(
     Egress {
         port: listener.port.map(|port| (port, Speaks::of_word(&listener.protocol))),
         is_http_proxy,
-        has_bind: listener.bind.is_some(),
+        bind: listener.bind.as_deref().map(|bind| bind.parse().map_or(Bind::Socket, Bind::Address)),
         virtual_services: selected.collect(),
         hosts,
     }

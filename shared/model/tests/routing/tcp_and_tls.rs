@@ -76,3 +76,15 @@ fn services_of_manifests_do_not_share_a_listener_for_want_of_an_address() {
     assert_eq!(mesh.way("client", "tcp://one:5432"), "Routed - one.shop:5432/=1");
     assert_eq!(mesh.way("client", "tcp://two:5432"), "Routed - two.shop:5432/=1");
 }
+
+#[test]
+fn an_entry_without_address_has_no_listener_where_another_entry_names_endpoints_of_its_host() {
+    let tls = "hosts: [db.example.com], ports: [{number: 443, name: tls, protocol: TLS}]";
+    let mesh = Mesh::new().aged("ServiceEntry", "shop/first", 1, &format!("{{{tls}, resolution: NONE}}"));
+    let way = |mesh: &Mesh| mesh.way("client", "tls://db.example.com:443");
+    assert_eq!(way(&mesh), "Routed - db.example.com:443/=1");
+    let other = format!(
+        "{{{tls}, resolution: DNS, addresses: [240.0.0.1], endpoints: [{{address: real.example.org}}]}}"
+    );
+    assert_eq!(way(&mesh.aged("ServiceEntry", "shop/second", 2, &other)), "Passthrough -");
+}
