@@ -87,7 +87,8 @@ impl Chain {
         chains.iter().any(|chain| {
             let subnets = each(&chain.subnets);
             let names = each(&chain.server_names);
-            let asked = subnets.iter().flat_map(|subnet| names.iter().map(|name| (normal(subnet), name.clone())));
+            let asked =
+                subnets.iter().flat_map(|subnet| names.iter().map(|name| (normal(subnet), name.clone())));
             // One that repeats itself within its own lists is not two.
             let asked: BTreeSet<_> = asked.collect();
             asked.into_iter().any(|one| !seen.insert(one))

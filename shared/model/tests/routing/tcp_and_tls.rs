@@ -88,3 +88,27 @@ fn an_entry_without_address_has_no_listener_where_another_entry_names_endpoints_
     );
     assert_eq!(way(&mesh.aged("ServiceEntry", "shop/second", 2, &other)), "Passthrough -");
 }
+
+#[test]
+fn ways_whose_subnets_overlap_make_the_proxy_refuse_the_listener() {
+    let mesh = |other: &str| {
+        rules(&format!(
+            "tcp: [{{match: [{{destinationSubnets: [10.0.0.1, 10.0.0.7]}}], route: [{TO_V1}]}}, \
+             {{match: [{{destinationSubnets: [{other}]}}], route: [{TO_V2}]}}]"
+        ))
+    };
+    assert_eq!(mesh("10.0.0.1/32").way("client", "tcp://server:90"), "Refused -");
+    assert_eq!(mesh("10.0.0.0/8").way("client", "tcp://server:90"), "Routed shop/a server.shop:90/v1=1");
+}
+
+#[test]
+fn an_egress_listener_with_an_address_of_its_own_is_reached_there() {
+    let egress = "{port: {number: 90, name: p, protocol: HTTP}, bind: 10.0.0.1, hosts: ['*/*']}";
+    let mesh = rules(&format!("http: [{{route: [{TO_V1}]}}]")).object(
+        "Sidecar",
+        "shop/default",
+        &format!("{{egress: [{egress}]}}"),
+    );
+    // The port is HTTP there, whatever the Service says, and nothing else.
+    assert_eq!(mesh.way("client", "tcp://server:90"), "Reset -");
+}
