@@ -8,7 +8,7 @@ use mesh_lab::{Mesh, Request};
 use crate::clients::{client, workload};
 
 /// Two versions of `payment` behind one Service, all requests on v1.
-fn payment(namespace: &str) -> String {
+pub(crate) fn payment(namespace: &str) -> String {
     let version = |version: &str| {
         let name = format!("payment-{version}");
         let deployment = workload(namespace, &name);
@@ -58,7 +58,7 @@ spec:
 }
 
 /// How many of some requests each version answered; every one must be answered with 200.
-fn shares(mesh: &Mesh, caller: &str, count: usize) -> (usize, usize) {
+pub(crate) fn shares(mesh: &Mesh, caller: &str, count: usize) -> (usize, usize) {
     let requests = vec![Request::get("http://payment:8080/"); count];
     let answers = mesh.call_all(caller, &requests).unwrap();
     let failed: Vec<String> =

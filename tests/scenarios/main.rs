@@ -10,6 +10,7 @@ mod lab;
 mod metrics;
 mod orders;
 mod rights;
+mod shift;
 mod strict;
 mod token;
 mod verify;

@@ -1,6 +1,5 @@
 //! `--verify`: whether the target's running proxies do what the answer says.
 
-use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
@@ -8,8 +7,7 @@ use mesh_cli::layout;
 use mesh_cli::text::{Styled, bad, dim, good, plain, strong, warn};
 use mesh_cli::{Exit, Failure, SourceArgs, Ui};
 use mesh_model::authorization::evaluator::Evaluator;
-use mesh_model::object::Kind;
-use mesh_model::proxy::{Agreement, Asked, Decided, Proxy, Scope, Verification, verify};
+use mesh_model::proxy::{Agreement, Asked, Decided, Proxy, Scope, Verification, in_turn, verify};
 use mesh_model::question::target::Target;
 use mesh_model::world::World;
 use mesh_source::cluster::{Connection, Error, Proxies, ProxyDump, ProxyOf};
@@ -145,14 +143,7 @@ pub(crate) fn ask(
 /// The pods to ask, at most so many, some of each workload; and how many run.
 fn pods(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> (Vec<Pod>, usize) {
     let world = evaluator.world();
-    // As far as the server says.
-    let stopped: BTreeSet<(&str, &str)> = world
-        .objects()
-        .iter()
-        .filter(|object| object.kind == Kind::Pod)
-        .filter(|pod| pod.get("/status/phase").is_some_and(|phase| phase != "Running"))
-        .map(|pod| (pod.namespace.as_str(), pod.name.as_str()))
-        .collect();
+    let stopped = world.stopped_pods();
     let mut by_workload: Vec<Vec<Pod>> = Vec::new();
     for &number in &target.workloads {
         let Some(workload) = world.workloads.get(number).filter(|workload| workload.injection.injected)
@@ -170,13 +161,9 @@ fn pods(evaluator: &mut Evaluator<'_>, target: &Target<'_>) -> (Vec<Pod>, usize)
         };
         by_workload.push(running.map(pod).collect());
     }
-    let of = by_workload.iter().map(Vec::len).sum();
-    let mut rounds: Vec<_> = by_workload.into_iter().map(Vec::into_iter).collect();
-    let mut chosen = Vec::new();
-    while chosen.len() < MOST_PROXIES.min(of) {
-        let room = MOST_PROXIES - chosen.len();
-        chosen.extend(rounds.iter_mut().filter_map(Iterator::next).take(room));
-    }
+    let mut chosen = in_turn(by_workload);
+    let of = chosen.len();
+    chosen.truncate(MOST_PROXIES);
     (chosen, of)
 }
 

@@ -2,8 +2,17 @@
 
 mod apply;
 mod commands;
+mod gate;
+mod live;
+mod preflight;
+mod proof;
 mod shift;
+mod standing;
+mod steps;
 mod subject;
+mod telling;
+mod traffic;
+mod words;
 
 use std::process::ExitCode;
 

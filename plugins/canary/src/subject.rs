@@ -5,8 +5,8 @@ use mesh_cli::{Failure, Loaded, Ui};
 use mesh_model::canary::carrier::{Carrier, carriers};
 use mesh_model::canary::version::{self, Choice, NoCanary, Version, versions};
 use mesh_model::question::target::{self, Scope};
-use mesh_model::routing::Routing;
 use mesh_model::routing::registry::Host;
+use mesh_model::routing::{Callers, Routing};
 use mesh_model::service::Service;
 use mesh_model::world::World;
 
@@ -18,6 +18,8 @@ pub(crate) struct Subject<'r, 'w> {
     pub(crate) service: &'w Service,
     /// The Service as a host.
     pub(crate) host: &'r Host,
+    /// All kinds of callers.
+    pub(crate) callers: Vec<Callers<'w>>,
     /// The routes that carry it.
     pub(crate) carriers: Vec<Carrier<'r>>,
     /// Its versions.
@@ -56,7 +58,7 @@ impl<'r, 'w> Subject<'r, 'w> {
         let callers = routing.callers();
         let carriers = carriers(routing, host, &callers);
         let versions = versions(routing, host, &carriers);
-        Ok(Self { routing, service, host, carriers, versions })
+        Ok(Self { routing, service, host, callers, carriers, versions })
     }
 
     /// The World.

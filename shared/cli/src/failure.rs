@@ -82,6 +82,12 @@ impl Failure {
         Self { kind, message: message.into(), hints: Vec::new() }
     }
 
+    /// What went wrong, without the hints.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Adds what the reader can do next.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {

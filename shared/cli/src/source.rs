@@ -78,9 +78,17 @@ impl SourceArgs {
     /// # Errors
     /// When the flags make no sense together, or when anything named cannot be read.
     pub fn load(&self, ui: &Ui) -> Result<Loaded, Failure> {
+        self.load_only(ui, &Kind::ALL)
+    }
+
+    /// Reads a World that has only some kinds of a cluster: those that the question is about.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_only(&self, ui: &Ui, kinds: &[Kind]) -> Result<Loaded, Failure> {
         match self.request()? {
             Request::Cluster(connection) => {
-                let (snapshot, default_namespace) = self.read_cluster(ui, &connection)?;
+                let (snapshot, default_namespace) = self.read_cluster(ui, &connection, kinds)?;
                 Ok(Loaded { world: World::new(snapshot), default_namespace, anywhere: false })
             }
             Request::Manifests(manifests) => {
@@ -101,7 +109,7 @@ impl SourceArgs {
                     manifests.default_namespace = cluster::default_namespace(&connection)?;
                 }
                 let overlay = read_manifests(ui, &manifests)?.objects;
-                let (snapshot, default_namespace) = self.read_cluster(ui, &connection)?;
+                let (snapshot, default_namespace) = self.read_cluster(ui, &connection, kinds)?;
                 let world = World::new(snapshot).with(overlay);
                 Ok(Loaded { world, default_namespace, anywhere: false })
             }
@@ -165,7 +173,12 @@ impl SourceArgs {
         self.namespace.as_deref().filter(|namespace| !namespace.is_empty())
     }
 
-    fn read_cluster(&self, ui: &Ui, connection: &Connection) -> Result<(Snapshot, String), Failure> {
+    fn read_cluster(
+        &self,
+        ui: &Ui,
+        connection: &Connection,
+        kinds: &[Kind],
+    ) -> Result<(Snapshot, String), Failure> {
         // Where the whole cluster may not be listed, these namespaces are tried one by one.
         let namespaces: Vec<String> = match self.namespace() {
             Some(namespace) => vec![namespace.to_owned(), ROOT_NAMESPACE.to_owned()],
@@ -173,9 +186,9 @@ impl SourceArgs {
         };
         let progress = ui.progress();
         let mut finished = 0;
-        let read = cluster::read(connection, &Kind::ALL, &namespaces, &mut |step| {
+        let read = cluster::read(connection, kinds, &namespaces, &mut |step| {
             finished += usize::from(step.finished);
-            progress.show(format!("listing {}… {finished}/{}", step.kind.plural(), Kind::ALL.len()));
+            progress.show(format!("listing {}… {finished}/{}", step.kind.plural(), kinds.len()));
         });
         drop(progress);
         let read = read?;

@@ -147,6 +147,16 @@ impl Ui {
         let _ = self.stderr.to.borrow_mut().write_all(text.as_bytes());
     }
 
+    /// A line as stdout shows it.
+    pub(crate) fn rendered(&self, line: &Line) -> String {
+        line.render(self.stdout.color)
+    }
+
+    /// Text that is escaped already, with what moves the cursor.
+    pub(crate) fn write_raw(&self, text: &str) -> Result<(), Failure> {
+        self.write_answer(text)
+    }
+
     fn write_answer(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = self.stdout.to.borrow_mut();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {

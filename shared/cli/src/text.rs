@@ -126,6 +126,32 @@ impl Line {
     }
 }
 
+impl Line {
+    /// With a part before it.
+    #[must_use]
+    pub fn after(mut self, part: impl Into<Styled>) -> Self {
+        self.0.insert(0, part.into());
+        self
+    }
+
+    /// The first `width` characters.
+    #[must_use]
+    pub(crate) fn cut(mut self, width: usize) -> Self {
+        let mut left = width;
+        for part in &mut self.0 {
+            part.text = escape(&part.text).chars().take(left).collect();
+            left -= part.text.chars().count();
+        }
+        self
+    }
+
+    /// How many characters it has.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.0.iter().map(|part| escape(&part.text).chars().count()).sum()
+    }
+}
+
 impl<T: Into<Styled>> From<T> for Line {
     fn from(part: T) -> Self {
         Self(vec![part.into()])

@@ -17,6 +17,7 @@ pub mod inbound;
 pub mod injection;
 pub mod labels;
 pub mod lint;
+pub mod managed_fields;
 pub mod mesh_config;
 pub mod object;
 pub mod path;

@@ -34,6 +34,12 @@ impl Place {
         Self { object: Arc::clone(&self.object), pointer: format!("{}/{part}", self.pointer) }
     }
 
+    /// What tells places apart: the object, as `NAMESPACE/NAME`, and the pointer.
+    #[must_use]
+    pub fn key(&self) -> (String, String) {
+        (self.object.key(), self.pointer.clone())
+    }
+
     /// Where a person finds it: `file:line`, or `namespace/name`.
     #[must_use]
     pub fn at(&self) -> String {

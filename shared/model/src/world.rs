@@ -321,6 +321,17 @@ impl World {
         PeerAuthentications { all: &self.peer_authentications, root_namespace: &self.mesh.root_namespace }
     }
 
+    /// The pods that do not run, as far as the server says: by namespace and name.
+    #[must_use]
+    pub fn stopped_pods(&self) -> BTreeSet<(&str, &str)> {
+        self.objects()
+            .iter()
+            .filter(|object| object.kind == Kind::Pod)
+            .filter(|pod| pod.get("/status/phase").is_some_and(|phase| phase != "Running"))
+            .map(|pod| (pod.namespace.as_str(), pod.name.as_str()))
+            .collect()
+    }
+
     /// The Sidecar object that a workload's proxy goes by (`doGetSidecarScope`): the first of its
     /// namespace that selects it, else the root namespace's without a selector.
     #[must_use]

@@ -13,7 +13,7 @@ mod api_server;
 fn admin(_: &str, asked: &str) -> (&'static str, String) {
     match asked.split('?').next() {
         Some("/server_info") => ("200 OK", json!({ "node": { "id": "x" } }).to_string()),
-        Some("/config_dump") if asked.ends_with("_666") => ("400 Bad Request", "no\n".to_owned()),
+        Some("/config_dump") if asked.ends_with("%5F666") => ("400 Bad Request", "no\n".to_owned()),
         Some("/config_dump") => ("200 OK", json!({ "asked": asked }).to_string()),
         _ => ("404 Not Found", String::new()),
     }
@@ -42,7 +42,7 @@ fn the_admin_interface_is_asked_for_no_more_than_is_needed() {
     assert_eq!(read.server["node"]["id"], "x");
     assert_eq!(
         read.listeners["asked"],
-        "/config_dump?resource=dynamic_listeners&name_regex=virtualInbound%7C.*_8080%7C.*_9090"
+        "/config_dump?resource=dynamic_listeners&name_regex=virtualInbound%7C%2E%2A%5F8080%7C%2E%2A%5F9090"
     );
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) fn run(&self, ui: &Ui) -> Result<Exit, Failure> {
-        self.shift.shift(ui, "abort", &self.service, Goal::Percent(0))
+        // Whoever takes back does not want to be asked which of the routes.
+        let shift = ShiftArgs { all_routes: self.shift.route.is_empty(), ..self.shift.clone() };
+        shift.shift(ui, "abort", &self.service, Goal::Percent(0))
     }
 }

@@ -4,7 +4,7 @@ use mesh_cli::output::{self, Output};
 use mesh_cli::text::{plain, strong};
 use mesh_cli::{Exit, Failure, SourceArgs, Table, Ui};
 use mesh_model::canary::history::{History, Step};
-use mesh_model::routing::Routing;
+use mesh_model::routing::{KINDS, Routing};
 use serde::Serialize;
 
 use crate::subject::Subject;
@@ -42,7 +42,7 @@ struct StepOf {
 
 impl Arguments {
     pub(crate) fn run(&self, ui: &Ui) -> Result<Exit, Failure> {
-        let loaded = self.source.load(ui)?;
+        let loaded = self.source.load_only(ui, &KINDS)?;
         let routing = Routing::new(&loaded.world);
         let subject = Subject::find(ui, &routing, &loaded, &self.service)?;
         let mut steps: Vec<StepOf> = Vec::new();
@@ -71,12 +71,13 @@ fn show(ui: &Ui, answer: &Steps) -> Result<(), Failure> {
         return Ok(());
     }
     let list = |weights: &[u32]| weights.iter().map(u32::to_string).collect::<Vec<_>>().join("/");
-    let mut table = Table::new(&["WHEN", "COMMAND", "VIRTUALSERVICE", "CANARY", "WEIGHTS", "REASON"]);
+    let mut table = Table::new(&["WHEN", "COMMAND", "BY", "VIRTUALSERVICE", "CANARY", "WEIGHTS", "REASON"]);
     for StepOf { virtual_service, step } in &answer.steps {
         for one in step.routes.values() {
             table.row([
                 plain(&step.at),
                 strong(&step.command),
+                plain(&step.by),
                 plain(virtual_service),
                 plain(&step.canary),
                 plain(format!("{} -> {}", list(&one.from), list(&one.to))),

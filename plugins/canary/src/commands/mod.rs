@@ -2,12 +2,15 @@
 
 mod abort;
 mod history;
+mod init;
 mod promote;
+mod run;
 mod set;
 mod status;
 mod undo;
 
 use mesh_cli::{Exit, Failure, Ui};
+pub(crate) use status::{clock, line_of_json};
 
 /// Shift traffic of a service to a new version, and take it back.
 #[derive(clap::Parser)]
@@ -39,6 +42,8 @@ pub(crate) struct Arguments {
 enum Command {
     Status(status::Arguments),
     Set(set::Arguments),
+    Init(init::Arguments),
+    Run(Box<run::Arguments>),
     Promote(promote::Arguments),
     Abort(abort::Arguments),
     Undo(undo::Arguments),
@@ -50,6 +55,8 @@ impl Arguments {
         match &self.command {
             Some(Command::Status(arguments)) => arguments.run(ui),
             Some(Command::Set(arguments)) => arguments.run(ui),
+            Some(Command::Init(arguments)) => arguments.run(ui),
+            Some(Command::Run(arguments)) => arguments.run(ui),
             Some(Command::Promote(arguments)) => arguments.run(ui),
             Some(Command::Abort(arguments)) => arguments.run(ui),
             Some(Command::Undo(arguments)) => arguments.run(ui),

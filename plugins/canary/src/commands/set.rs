@@ -25,6 +25,11 @@ pub(crate) struct Arguments {
     /// The canary's share in percent.
     #[arg(value_name = "WEIGHT", value_parser = percent)]
     weight: Option<u32>,
+    /// Finish a shift of several VirtualServices that was interrupted.
+    #[arg(long, conflicts_with = "weight")]
+    resume: bool,
+    #[command(flatten)]
+    view: status::ViewArgs,
     #[command(flatten)]
     shift: ShiftArgs,
 }
@@ -42,11 +47,12 @@ fn percent(text: &str) -> Result<u32, String> {
 impl Arguments {
     /// `SERVICE` alone asks for the status.
     pub(crate) fn run_short(&self, ui: &Ui) -> Result<Exit, Failure> {
-        if self.weight.is_some() {
+        if self.weight.is_some() || self.resume {
             return self.run(ui);
         }
         let status = status::Arguments {
             service: self.service()?.to_owned(),
+            view: self.view.clone(),
             output: self.shift.output,
             source: self.shift.source.clone(),
         };
@@ -59,6 +65,9 @@ impl Arguments {
     }
 
     pub(crate) fn run(&self, ui: &Ui) -> Result<Exit, Failure> {
+        if self.resume {
+            return self.shift.shift(ui, "set", self.service()?, Goal::Rest);
+        }
         let Some(percent) = self.weight else {
             return Err(Failure::usage("set needs a weight: the canary's share in percent"));
         };

@@ -77,7 +77,7 @@ pub fn carriers<'r>(routing: &'r Routing<'_>, host: &'r Host, callers: &[Callers
         let proxy = routing.proxy_of(group);
         let places = in_force(&proxy, host);
         for carrier in &mut found {
-            let key = key_of(&carrier.place);
+            let key = carrier.place.key();
             if places.contains(&key) {
                 carrier.in_force.push(Client {
                     namespace: group.workload.namespace.clone(),
@@ -108,7 +108,7 @@ fn routes<'r>(routing: &'r Routing<'_>, host: &'r Host) -> Vec<Carrier<'r>> {
             .map(|route| (Layer::Tcp, None, &route.place, &route.destinations, !route.matches.is_empty()));
         for (layer, name, place, destinations, has_match) in http.chain(tls).chain(tcp) {
             // A delegate's route stands once, however many roots lead to it.
-            if !leads(destinations) || !seen.insert(key_of(place)) {
+            if !leads(destinations) || !seen.insert(place.key()) {
                 continue;
             }
             found.push(Carrier {
@@ -131,11 +131,6 @@ fn short(pointer: &str) -> String {
     rest.split_once('/').map_or_else(|| rest.to_owned(), |(list, index)| format!("{list}[{index}]"))
 }
 
-/// What tells routes apart: the object and the pointer.
-fn key_of(place: &Place) -> (String, String) {
-    (place.object.key(), place.pointer.clone())
-}
-
 /// The routes with a destination that is the host which a proxy has.
 fn in_force(proxy: &Proxy<'_, '_>, host: &Host) -> BTreeSet<(String, String)> {
     let mut places = BTreeSet::new();
@@ -146,24 +141,24 @@ fn in_force(proxy: &Proxy<'_, '_>, host: &Host) -> BTreeSet<(String, String)> {
             Action::Forward { .. } => true,
             Action::Redirect(_) | Action::Direct(_) => false,
         }) {
-            places.extend(route.place.as_ref().map(key_of));
+            places.extend(route.place.as_ref().map(Place::key));
         }
     }
     for port in host.ports.iter().filter(|_| !proxy.workload.is_gateway) {
         let listener = proxy.listener(proxy.address(&host.name), port.number);
         for chain in listener.iter().flat_map(|listener| &listener.chains) {
-            places.extend(chain.place.as_ref().map(key_of));
+            places.extend(chain.place.as_ref().map(Place::key));
         }
     }
     for chain in proxy.gateway_chains() {
-        places.extend(chain.place.as_ref().map(key_of));
+        places.extend(chain.place.as_ref().map(Place::key));
     }
     places
 }
 
 /// The routes by which a proxy can reach a host: under its own name, and under those of VirtualServices that
 /// lead to it.
-fn tables(proxy: &Proxy<'_, '_>, host: &Host) -> Vec<Table> {
+pub(crate) fn tables(proxy: &Proxy<'_, '_>, host: &Host) -> Vec<Table> {
     if proxy.workload.is_gateway {
         return proxy.gateway_tables();
     }

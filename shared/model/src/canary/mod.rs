@@ -4,10 +4,12 @@
 //! World after them with the resolver, [`history`] keeps the steps on the objects.
 
 pub mod carrier;
+pub mod course;
 pub mod history;
 pub mod init;
 pub mod owner;
 pub mod plan;
 pub mod preflight;
+pub mod proof;
 pub mod version;
 pub mod weights;

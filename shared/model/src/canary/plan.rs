@@ -164,6 +164,11 @@ pub struct Occasion {
     pub by: String,
     /// Why, in the user's words.
     pub reason: String,
+    /// All objects of the step (`NAMESPACE/NAME`), where it goes on with some only: it was interrupted, or an
+    /// object was changed by somebody else meanwhile. Else empty.
+    pub together: Vec<String>,
+    /// What is noted on the objects beside the step: annotations, those to take away without a value.
+    pub notes: BTreeMap<&'static str, Option<String>>,
 }
 
 /// The routes of one object that move, by JSON pointer.
@@ -188,9 +193,9 @@ pub fn changes(
         let entry = objects.entry(object.key()).or_insert_with(|| (Arc::clone(object), Vec::new()));
         entry.1.push((carrier.place.pointer.clone(), Move { from: one.from.clone(), to: one.to.clone() }));
     }
-    let together: BTreeSet<&String> = objects.keys().collect();
-    let together: Vec<String> =
-        if together.len() > 1 { together.into_iter().cloned().collect() } else { Vec::new() };
+    let mut together: BTreeSet<String> = occasion.together.iter().cloned().collect();
+    together.extend(objects.keys().cloned());
+    let together: Vec<String> = if together.len() > 1 { together.into_iter().collect() } else { Vec::new() };
     objects
         .values()
         .map(|(object, routes)| {
@@ -205,7 +210,7 @@ pub fn changes(
                 together: together.clone(),
                 reason: occasion.reason.clone(),
             };
-            patch(object, routes, History::of(object).with(step)).map(Change::Patch)
+            patch(object, routes, History::of(object).with(step), &occasion.notes).map(Change::Patch)
         })
         .collect()
 }
@@ -230,8 +235,17 @@ fn patch(
     object: &Object,
     routes: &[(String, Move)],
     history: History,
+    notes: &BTreeMap<&'static str, Option<String>>,
 ) -> Result<crate::change::Patch, Mismatch> {
     let mut edit = Edit::of(object);
+    for (name, text) in notes {
+        let pointer = format!("/metadata/annotations/{}", name.replace('/', "~1"));
+        edit = match text {
+            Some(text) => edit.set(&pointer, Value::from(text.as_str()))?,
+            None if object.get(&pointer).is_some() => edit.remove(&pointer)?,
+            None => edit,
+        };
+    }
     for (pointer, one) in routes {
         edit = weigh(edit, pointer, one)?;
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::canary::carrier::Carrier;
+use crate::canary::plan::Moving;
 use crate::canary::version::Version;
+use crate::canary::weights::percent;
 use crate::routing::action::Cluster;
 use crate::routing::registry::Host;
 use crate::routing::{Callers, Routing};
@@ -56,7 +58,64 @@ pub struct Problem {
     pub cause: Cause,
 }
 
-/// The problems that a canary's share above 0 meets. `routing` is of the World after the shift, `carriers` the
+/// The versions that get more requests than before, each with the routes on which they do.
+#[must_use]
+pub fn gaining<'v, 'w, 'c, 'r>(
+    versions: &'v [Version<'w>],
+    carriers: &'c [Carrier<'r>],
+    moving: &[Moving],
+) -> Vec<(&'v Version<'w>, Vec<&'c Carrier<'r>>)> {
+    let routes = |version: &Version<'_>| -> Vec<&'c Carrier<'r>> {
+        let gains = moving.iter().filter_map(|one| {
+            let carrier = carriers.get(one.carrier)?;
+            let shares = one.from.iter().zip(&one.to).zip(carrier.destinations);
+            let gains =
+                shares.filter(|(_, destination)| version.is(destination)).any(|((from, to), _)| from < to);
+            gains.then_some(carrier)
+        });
+        gains.collect()
+    };
+    let gaining = versions.iter().map(|version| (version, routes(version)));
+    gaining.filter(|(_, routes)| !routes.is_empty()).collect()
+}
+
+/// A version that gets a far greater share of the requests than it has of the ready pods.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thin {
+    /// The version.
+    pub version: String,
+    /// Its share of the requests, in percent.
+    pub percent: f64,
+    /// Its ready pods.
+    pub ready: usize,
+    /// The ready pods of all versions.
+    pub of: usize,
+}
+
+/// The versions that are thin after a shift: with less than half of the pods that their share of the requests
+/// would take, if all pods took the same.
+#[must_use]
+pub fn thin(versions: &[Version<'_>], carriers: &[Carrier<'_>], moving: &[Moving]) -> Vec<Thin> {
+    let of: usize = versions.iter().map(Version::ready).sum();
+    let mut found: Vec<Thin> = Vec::new();
+    for one in moving {
+        let Some(carrier) = carriers.get(one.carrier) else { continue };
+        for version in versions {
+            let is: Vec<bool> = carrier.destinations.iter().map(|one| version.is(one)).collect();
+            let share = |weights: &[u32]| percent(weights, &is).unwrap_or(0.0);
+            let (before, after) = (share(&one.from), share(&one.to));
+            let ready = version.ready();
+            let of_pods = 100.0 * ready as f64 / of.max(1) as f64;
+            let is_thin = ready > 0 && after > before && after > 2.0 * of_pods;
+            if is_thin && !found.iter().any(|thin| thin.version == version.name) {
+                found.push(Thin { version: version.name.clone(), percent: after, ready, of });
+            }
+        }
+    }
+    found
+}
+
+/// The problems that a version's share above 0 meets. `routing` is of the World after the shift, `carriers` the
 /// routes that move, with whom they are in force for.
 #[must_use]
 pub fn problems(

@@ -11,6 +11,7 @@ mod expression;
 mod filters;
 mod listener;
 mod rbac;
+pub mod routes;
 mod text;
 mod verify;
 
@@ -26,6 +27,20 @@ use crate::authorization::connection::Presents;
 use crate::injection::DEFAULT_REVISION;
 use crate::mesh_config::list;
 use crate::version::Profile;
+
+/// One of each group, then a second of each, and so on: whoever asks only the first few asks some of all.
+#[must_use]
+pub fn in_turn<T>(groups: Vec<Vec<T>>) -> Vec<T> {
+    let mut rounds: Vec<_> = groups.into_iter().map(Vec::into_iter).collect();
+    let mut spread = Vec::new();
+    loop {
+        let before = spread.len();
+        spread.extend(rounds.iter_mut().filter_map(Iterator::next));
+        if spread.len() == before {
+            return spread;
+        }
+    }
+}
 
 /// The listener that all redirected connections come to (`VirtualInboundListenerName`).
 pub const INBOUND_LISTENER: &str = "virtualInbound";

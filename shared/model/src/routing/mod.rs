@@ -26,6 +26,7 @@ pub use delegate::Dropped;
 pub use virtual_services::VirtualServices;
 
 use crate::labels::Labels;
+use crate::object::Kind;
 use crate::routing::action::Cluster;
 use crate::routing::listener::{Chain, Listener};
 use crate::routing::registry::{Endpoint, Registry};
@@ -36,6 +37,24 @@ use crate::service_entry::Resolution;
 use crate::virtual_service::MESH;
 use crate::workload::Workload;
 use crate::world::World;
+
+/// The kinds that bear on routing: what a World must have for it, and what it need not.
+pub const KINDS: [Kind; 14] = [
+    Kind::Namespace,
+    Kind::Service,
+    Kind::Pod,
+    Kind::ConfigMap,
+    Kind::Deployment,
+    Kind::StatefulSet,
+    Kind::DaemonSet,
+    Kind::ReplicaSet,
+    Kind::DestinationRule,
+    Kind::VirtualService,
+    Kind::Gateway,
+    Kind::Sidecar,
+    Kind::ServiceEntry,
+    Kind::EnvoyFilter,
+];
 
 /// A World's routing, indexed.
 #[derive(Clone, Debug)]

@@ -30,7 +30,7 @@ pub use connection::Connection;
 pub use error::{Error, Unreachable};
 pub use kubeconfig::{contexts, default_namespace};
 pub use logs::{Logs, Unread, read_logs};
-pub use proxies::{Proxies, ProxyDump, ProxyOf};
+pub use proxies::{Proxies, ProxyDump, ProxyOf, ResourcesOf};
 pub(crate) use proxy::correct as correct_proxy;
 pub use read::{Progress, Read, read};
 pub(crate) use request::{Failure, Server};

@@ -13,6 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{self, Runtime};
@@ -24,7 +25,7 @@ use super::{Connection, Error, client};
 const ADMIN_PORT: u16 = 15000;
 
 /// Port-forwards under way at the same time. Each is a connection of its own to the node.
-const SIDE_BY_SIDE: usize = 4;
+const SIDE_BY_SIDE: usize = 8;
 
 /// How long one proxy may take, where `--request-timeout` does not say.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,6 +42,17 @@ pub struct ProxyOf {
     pub pod: String,
     /// The ports on which it may have inbound listeners of their own.
     pub ports: Vec<u16>,
+}
+
+/// Whose proxy, and which resources of its configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourcesOf {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod.
+    pub pod: String,
+    /// What `/config_dump` calls a kind of resource, and a regular expression for whole names.
+    pub resources: Vec<(&'static str, String)>,
 }
 
 /// What a proxy said.
@@ -73,8 +85,32 @@ impl Proxies {
     /// Reads the proxies of pods, a few side by side; the answers are in the order of the pods. What goes
     /// wrong with one does not disturb the others.
     pub fn read(&self, pods: &[ProxyOf]) -> Vec<Result<ProxyDump, Error>> {
+        let asked = pods.iter().map(|of| {
+            let paths = vec!["/server_info".to_owned(), inbound_listeners(&of.ports)];
+            (of.namespace.as_str(), of.pod.as_str(), paths)
+        });
+        let as_dump = |mut answers: Vec<Value>| {
+            let listeners = answers.pop().unwrap_or_default();
+            ProxyDump { listeners, server: answers.pop().unwrap_or_default() }
+        };
+        self.ask(asked.collect()).into_iter().map(|answers| answers.map(as_dump)).collect()
+    }
+
+    /// Reads resources of proxies, in the same way: one dump for each kind asked for.
+    pub fn resources(&self, pods: &[ResourcesOf]) -> Vec<Result<Vec<Value>, Error>> {
+        let asked = pods.iter().map(|of| {
+            let paths = of.resources.iter().map(|(kind, names)| config_dump(kind, names)).collect();
+            (of.namespace.as_str(), of.pod.as_str(), paths)
+        });
+        self.ask(asked.collect())
+    }
+
+    /// Asks the proxies of pods (by namespace and name) for some paths each.
+    fn ask(&self, asked: Vec<(&str, &str, Vec<String>)>) -> Vec<Result<Vec<Value>, Error>> {
         let Some(runtime) = &self.runtime else { return Vec::new() };
-        let reading = stream::iter(pods).map(|of| read(&self.server, of)).buffered(SIDE_BY_SIDE);
+        let reading = stream::iter(asked)
+            .map(|(namespace, pod, paths)| read(&self.server, namespace, pod, paths))
+            .buffered(SIDE_BY_SIDE);
         runtime.block_on(reading.collect())
     }
 }
@@ -88,18 +124,22 @@ impl Drop for Proxies {
     }
 }
 
-async fn read(server: &Server, of: &ProxyOf) -> Result<ProxyDump, Error> {
+async fn read(server: &Server, namespace: &str, pod: &str, paths: Vec<String>) -> Result<Vec<Value>, Error> {
     let after = server.timeout.unwrap_or(PATIENCE);
-    let reading = forwarded(server, of);
+    let reading = forwarded(server, namespace, pod, &paths);
     let timeout = |_| Err(Error::Timeout { host: server.host.clone(), after });
     tokio::time::timeout(after, reading).await.unwrap_or_else(timeout)
 }
 
 /// Reads through a port-forward.
-async fn forwarded(server: &Server, of: &ProxyOf) -> Result<ProxyDump, Error> {
-    let pods: Api<Pod> = Api::namespaced(server.client.clone(), &of.namespace);
-    let mut forward =
-        pods.portforward(&of.pod, &[ADMIN_PORT]).await.map_err(|error| refusal(server, &error))?;
+async fn forwarded(
+    server: &Server,
+    namespace: &str,
+    pod: &str,
+    paths: &[String],
+) -> Result<Vec<Value>, Error> {
+    let pods: Api<Pod> = Api::namespaced(server.client.clone(), namespace);
+    let mut forward = pods.portforward(pod, &[ADMIN_PORT]).await.map_err(|error| refusal(server, &error))?;
     let stream = forward.take_stream(ADMIN_PORT);
     let failure = forward.take_error(ADMIN_PORT);
     let (Some(stream), Some(failure)) = (stream, failure) else {
@@ -118,7 +158,7 @@ async fn forwarded(server: &Server, of: &ProxyOf) -> Result<ProxyDump, Error> {
     let read = tokio::select! {
         biased;
         message = failure => Err(Error::Server { reason: String::new(), message: message.trim().to_owned() }),
-        read = fetch(stream, &of.ports) => read,
+        read = fetch(stream, paths) => read,
     };
     forward.abort();
     read
@@ -137,14 +177,13 @@ fn refusal(server: &Server, error: &kube::Error) -> Error {
 }
 
 /// Asks the admin interface on the other end of a stream.
-async fn fetch<S>(stream: S, ports: &[u16]) -> Result<ProxyDump, Error>
+async fn fetch<S>(stream: S, paths: &[String]) -> Result<Vec<Value>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let broken = |path: &str, reason: String| Error::Answer { path: path.to_owned(), reason };
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| broken("/server_info", error.to_string()))?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken("/", error.to_string()))?;
     let driver = tokio::spawn(connection);
     let mut ask = async |path: &str| {
         let request = Request::get(path)
@@ -161,13 +200,18 @@ where
         }
         serde_json::from_slice::<Value>(&bytes).map_err(|error| broken(path, error.to_string()))
     };
-    let server = ask("/server_info").await;
-    let read = match server {
-        Ok(server) => ask(&inbound_listeners(ports)).await.map(|listeners| ProxyDump { listeners, server }),
-        Err(error) => Err(error),
-    };
+    let mut answers = Vec::new();
+    for path in paths {
+        match ask(path).await {
+            Ok(answer) => answers.push(answer),
+            Err(error) => {
+                driver.abort();
+                return Err(error);
+            }
+        }
+    }
     driver.abort();
-    read
+    Ok(answers)
 }
 
 /// The inbound listeners alone: a dump of all that a proxy has can be many megabytes. A listener that a
@@ -175,7 +219,11 @@ where
 fn inbound_listeners(ports: &[u16]) -> String {
     let mut names = vec!["virtualInbound".to_owned()];
     names.extend(ports.iter().map(|port| format!(".*_{port}")));
-    // Envoy matches whole names, and wants what stands in a query percent-encoded.
-    let names = names.join("%7C");
-    format!("/config_dump?resource=dynamic_listeners&name_regex={names}")
+    config_dump("dynamic_listeners", &names.join("|"))
+}
+
+/// Envoy matches whole names, and wants what stands in a query percent-encoded.
+fn config_dump(kind: &str, names: &str) -> String {
+    let names = utf8_percent_encode(names, NON_ALPHANUMERIC);
+    format!("/config_dump?resource={kind}&name_regex={names}")
 }

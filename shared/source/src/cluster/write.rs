@@ -195,6 +195,24 @@ impl Writer {
         Ok(answer.pointer("/status/allowed").and_then(Value::as_bool).unwrap_or_default())
     }
 
+    /// Who we are to the server (SelfSubjectReview); `None` where it does not tell, as before Kubernetes 1.28.
+    /// Every user may ask that.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn who(&self) -> Result<Option<String>, Error> {
+        const PATH: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+        let request = http_request(Method::POST, PATH, JSON, &review)?;
+        let bytes = match self.runtime.block_on(self.server.send(request)) {
+            Ok(bytes) => bytes,
+            Err(Failure::Absent | Failure::Forbidden(_)) => return Ok(None),
+            Err(failure) => return Err(error(failure, PATH)),
+        };
+        let answer = read(&bytes, PATH)?;
+        Ok(answer.pointer("/status/userInfo/username").and_then(Value::as_str).map(str::to_owned))
+    }
+
     /// What the server warned of so far, each warning once. Text of the server: not yet safe for a
     /// terminal.
     #[must_use]
