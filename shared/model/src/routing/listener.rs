@@ -86,7 +86,9 @@ impl Chain {
         let each = |list: &[String]| if list.is_empty() { vec![String::new()] } else { list.to_vec() };
         chains.iter().any(|chain| {
             let subnets = each(&chain.subnets);
-            let names = each(&chain.server_names);
+            // The name `*` is as good as none.
+            let any_name = chain.server_names.iter().any(|name| name == "*");
+            let names = if any_name { vec![String::new()] } else { each(&chain.server_names) };
             let asked =
                 subnets.iter().flat_map(|subnet| names.iter().map(|name| (normal(subnet), name.clone())));
             // One that repeats itself within its own lists is not two.

@@ -205,6 +205,13 @@ impl Imports {
         imports
     }
 
+    /// Whether every import names one host of one namespace.
+    fn are_exact(&self) -> bool {
+        self.of.iter().all(|(from, import)| {
+            import.hosts.is_empty() || from != "*" && !import.hosts.iter().any(|host| host.starts_with('*'))
+        })
+    }
+
     /// The imports that hold for a namespace: of its own name, and of all.
     fn for_namespace(&self, namespace: &str) -> impl Iterator<Item = &Import> {
         self.of.get(namespace).into_iter().chain(self.of.get("*"))
@@ -221,7 +228,12 @@ fn egress<'r>(
     let is_http_proxy = listener.protocol.eq_ignore_ascii_case("http_proxy");
     let only = listener.port.filter(|_| !is_http_proxy);
     let mut hosts: Vec<Known<'r>> = Vec::new();
-    for host in exported_to(registry, namespace) {
+    let candidates = if imports.are_exact() {
+        one_each(registry, namespace, &imports)
+    } else {
+        exported_to(registry, namespace)
+    };
+    for host in candidates {
         if imports.for_namespace(host.namespace()).any(|import| import.excludes(&host.name)) {
             continue;
         }
@@ -256,6 +268,16 @@ fn egress<'r>(
         virtual_services: selected.collect(),
         hosts,
     }
+}
+
+/// What exact imports name. They are looked up, and of a name and namespace that gives only one host: the Service,
+/// else the oldest ServiceEntry; with any wildcard beside them it would be all (`servicesForExactHosts`).
+fn one_each<'r>(registry: &'r Registry, namespace: &str, imports: &Imports) -> Vec<&'r Host> {
+    let is_named = |host: &Host| {
+        imports.of.get(host.namespace()).is_some_and(|import| import.hosts.contains(&host.name))
+            && registry.of(&host.name, host.namespace()).is_some_and(|one| std::ptr::eq(one, host))
+    };
+    registry.hosts().iter().filter(|host| is_named(host) && host.is_visible(namespace)).collect()
 }
 
 /// Of hosts with one name, those of one namespace: the caller's, else a Service's, else the first.
