@@ -362,7 +362,7 @@ impl Shifts<'_> {
         let mut shifted = Shifted {
             service: subject.key(),
             canary: plan.canary.map(|canary| canary.name.clone()),
-            percent: plan.percent,
+            percent: plan.percent.or(plan.canary.map(|_| share)),
             routes: plan.moving.iter().filter_map(|one| moved_route(&subject, one)).collect(),
             ..Shifted::default()
         };

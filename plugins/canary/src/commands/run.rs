@@ -24,7 +24,7 @@ use crate::apply::{How, Sink};
 use crate::commands::status::{duration, fresh};
 use crate::gate::{ALPHA, Gate, Looked, Terms, fraction, latency, title};
 use crate::preflight;
-use crate::shift::{Goal, Made, Order, ShiftArgs, Shifted, Shifts};
+use crate::shift::{Goal, Made, Order, ShiftArgs, Shifts};
 use crate::steps::{Action, Course, End, Event, Plan};
 use crate::subject::{Subject, because};
 use crate::telling::{Teller, Told, word};
@@ -428,9 +428,8 @@ impl Going<'_> {
         };
         let made = self.shifts.make(&self.order(Goal::Weights(&weigh), self.notes));
         match made {
-            Ok(Made::Already(service)) => {
-                let shifted = Shifted { service, percent: Some(percent), ..Shifted::default() };
-                self.teller.tell(&Told::Shifted { percent, shifted: &shifted })?;
+            Ok(Made::Already(_)) => {
+                self.teller.tell(&Told::Shifted { percent, routes: &[], proof: None })?;
                 Ok(Event::Proven { at: self.now() })
             }
             Ok(Made::Refused { refusals, .. }) => {
@@ -440,7 +439,8 @@ impl Going<'_> {
                 Ok(if step == 0 { Event::Unwritten } else { Event::Broken })
             }
             Ok(Made::Done(shifted)) => {
-                self.teller.tell(&Told::Shifted { percent, shifted: &shifted })?;
+                let proof = shifted.proof.as_ref();
+                self.teller.tell(&Told::Shifted { percent, routes: &shifted.routes, proof })?;
                 Ok(match shifted.exit() {
                     Exit::Yes => Event::Proven { at: self.now() },
                     Exit::Conflict => {
@@ -574,10 +574,8 @@ impl Going<'_> {
         match self.shifts.make(&order) {
             Ok(Made::Done(shifted)) => {
                 let exit = shifted.exit();
-                self.teller.tell(&Told::Shifted {
-                    percent: shifted.percent.unwrap_or_default(),
-                    shifted: &shifted,
-                })?;
+                let (percent, proof) = (shifted.percent.unwrap_or_default(), shifted.proof.as_ref());
+                self.teller.tell(&Told::Shifted { percent, routes: &shifted.routes, proof })?;
                 if exit == Exit::Yes {
                     return Ok(Event::Proven { at: self.now() });
                 }
