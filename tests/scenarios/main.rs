@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "a seed is of use when the test fails")]
 
+mod attempt;
 mod authorization;
 mod canary;
 mod clients;
@@ -10,6 +11,7 @@ mod lab;
 mod metrics;
 mod orders;
 mod rights;
+mod rollout;
 mod shift;
 mod strict;
 mod token;

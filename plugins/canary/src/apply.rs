@@ -139,7 +139,7 @@ fn to_cluster(ui: &Ui, writer: &Writer, changes: &[Change], how: How) -> Result<
 
 /// Sends one change, and finds out what became of it where the answer was lost. `must` waits for a server that
 /// is away.
-fn send(
+pub(crate) fn send(
     ui: &Ui,
     writer: &Writer,
     change: &Change,

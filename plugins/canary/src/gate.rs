@@ -66,9 +66,9 @@ pub(crate) struct Looked {
     /// The canary's share of the requests of both in percent, as the reporter that counts saw it.
     pub(crate) split: Option<f64>,
     /// What was seen of stable since the window began, by the reporter that counts.
-    pub(crate) stable: Option<Rates>,
+    pub(crate) stable_rates: Option<Rates>,
     /// What was seen of the canary.
-    pub(crate) canary: Option<Rates>,
+    pub(crate) canary_rates: Option<Rates>,
 }
 
 /// A gate: which Prometheus, what it is asked, and what has been counted at this step.
@@ -190,8 +190,8 @@ impl Looked {
             notes: Vec::new(),
             seconds: 0.0,
             split: None,
-            stable: None,
-            canary: None,
+            stable_rates: None,
+            canary_rates: None,
         }
     }
 
@@ -214,8 +214,8 @@ impl Looked {
             notes,
             seconds,
             split: share(pair.canary.requests, pair.canary.requests + pair.stable.requests),
-            stable: rates(Role::Stable),
-            canary: rates(Role::Canary),
+            stable_rates: rates(Role::Stable),
+            canary_rates: rates(Role::Canary),
         }
     }
 }
@@ -231,7 +231,8 @@ pub(crate) fn title(finding: &Finding) -> String {
         Check::Data => "data".to_owned(),
     };
     match finding.reporter {
-        Some(reporter) => format!("{check} ({reporter})"),
+        Some(Reporter::Source) => format!("{check}, by clients"),
+        Some(Reporter::Destination) => format!("{check}, by servers"),
         None => check,
     }
 }

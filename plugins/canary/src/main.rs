@@ -1,6 +1,7 @@
 //! `kubectl mesh-canary`: shift traffic to a new version, and take it back.
 
 mod apply;
+mod attempt;
 mod commands;
 mod gate;
 mod live;

@@ -24,6 +24,17 @@ pub(crate) fn refusals(
     let moved: Vec<&Carrier<'_>> =
         moving.iter().filter_map(|one| subject.carriers.get(one.carrier)).collect();
     warn_of_owners(ui, &moved);
+    unanswered(ui, subject, moving, changes, force)
+}
+
+/// The same where nobody's object is written.
+pub(crate) fn unanswered(
+    ui: &Ui,
+    subject: &Subject<'_, '_>,
+    moving: &[Moving],
+    changes: &[Change],
+    force: bool,
+) -> Result<Vec<String>, Failure> {
     for thin in thin(&subject.versions, &subject.carriers, moving) {
         ui.warning(&format!(
             "{} gets {:.0} % of the requests with {} of {} ready pods",

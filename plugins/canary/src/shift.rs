@@ -7,6 +7,7 @@ use mesh_cli::dry_run::{DryRun, DryRunArgs};
 use mesh_cli::output::{self, Output};
 use mesh_cli::text::{dim, plain, strong};
 use mesh_cli::{Exit, Failure, SourceArgs, Ui};
+use mesh_model::canary::attempt::{self as model, Running, Standing};
 use mesh_model::canary::carrier::Carrier;
 use mesh_model::canary::history::Step;
 use mesh_model::canary::plan::{self, Moving, NoPlan, NoUndo, Occasion, Wanted, label};
@@ -20,6 +21,7 @@ use mesh_source::cluster::FIELD_MANAGER;
 use serde::Serialize;
 
 use crate::apply::{self, How, Sink, Written};
+use crate::attempt::{in_front, is_in_front};
 use crate::preflight;
 use crate::proof::{Proof, ProofArgs, Reverted};
 use crate::subject::{Subject, because};
@@ -68,6 +70,8 @@ pub(crate) enum Goal<'a> {
     Rest,
     /// Weights that a run knows.
     Weights(Weigh<'a>),
+    /// Those of an attempt that is under way: planned on the World without it.
+    Kept(&'a Running),
 }
 
 /// A shift that is asked for.
@@ -162,21 +166,29 @@ impl ShiftArgs {
         goal: Goal<'_>,
     ) -> Result<Exit, Failure> {
         let sink = Sink::open(&self.source)?;
+        let shifts = self.shifts(ui, &sink);
+        match shifts.make_unless_tried(&self.order(command, service, goal))? {
+            Ok(made) => self.tell(ui, made),
+            Err(standing) => in_front(self, &shifts, command, service, &standing),
+        }
+    }
+
+    /// How these arguments want shifts to be made.
+    pub(crate) fn shifts<'a>(&'a self, ui: &'a Ui, sink: &'a Sink) -> Shifts<'a> {
         let is_table = matches!(self.output, Output::Table | Output::Wide);
         let objects_wanted = self.dry_run.dry_run != DryRun::None;
-        let shifts = Shifts {
-            ui,
-            source: &self.source,
-            sink: &sink,
-            how: How {
-                dry_run: self.dry_run.dry_run,
-                // Without a dry run, programs get what was moved instead of objects.
-                output: if objects_wanted || is_table { self.output } else { Output::Table },
-                quiet: !is_table,
-            },
-            proof: self.proof,
+        let how = How {
+            dry_run: self.dry_run.dry_run,
+            // Without a dry run, programs get what was moved instead of objects.
+            output: if objects_wanted || is_table { self.output } else { Output::Table },
+            quiet: !is_table,
         };
-        let order = Order {
+        Shifts { ui, source: &self.source, sink, how, proof: self.proof }
+    }
+
+    /// The shift that these arguments ask for.
+    pub(crate) fn order<'a>(&'a self, command: &'a str, service: &'a str, goal: Goal<'a>) -> Order<'a> {
+        Order {
             service,
             command,
             goal,
@@ -185,8 +197,14 @@ impl ShiftArgs {
             force: self.force,
             reason: &self.reason,
             notes: &[],
-        };
-        let shifted = match shifts.make(&order)? {
+        }
+    }
+
+    /// Says what became of a shift.
+    pub(crate) fn tell(&self, ui: &Ui, made: Made) -> Result<Exit, Failure> {
+        let is_table = matches!(self.output, Output::Table | Output::Wide);
+        let objects_wanted = self.dry_run.dry_run != DryRun::None;
+        let shifted = match made {
             Made::Refused { service, refusals } if is_table => {
                 let what = format!("these callers' requests to {service} would be answered with 503");
                 preflight::say(ui, &what, &refusals)?;
@@ -224,6 +242,14 @@ impl ShiftArgs {
     }
 }
 
+/// Why a shift was not made, though nothing is wrong with it.
+enum Unmade {
+    /// Somebody else was faster; with the routes that were to move.
+    Conflict(Failure, Vec<String>),
+    /// An attempt is in front of it.
+    InFront(Box<Standing>),
+}
+
 /// What a step is about: the same when it is planned again.
 struct Plan<'v, 'w> {
     canary: Option<&'v Version<'w>>,
@@ -236,8 +262,20 @@ impl Shifts<'_> {
     /// once more.
     ///
     /// # Errors
-    /// Whatever keeps it from being planned or written; a conflict where somebody was faster twice.
+    /// Whatever keeps it from being planned or written; a conflict where somebody was faster twice, or an attempt is
+    /// in front of it.
     pub(crate) fn make(&self, order: &Order<'_>) -> Result<Made, Failure> {
+        self.make_unless_tried(order)?.map_err(|standing| is_in_front(&standing.running))
+    }
+
+    /// The same for who knows what to do with an attempt that is in front of it: nothing was written then.
+    ///
+    /// # Errors
+    /// As [`make`](Self::make).
+    pub(crate) fn make_unless_tried(
+        &self,
+        order: &Order<'_>,
+    ) -> Result<Result<Made, Box<Standing>>, Failure> {
         let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let mut occasion = Occasion {
             id: now.clone(),
@@ -255,15 +293,16 @@ impl Shifts<'_> {
         let mut is_second = false;
         loop {
             match self.once(&order, &mut occasion, &mut before)? {
-                Ok(made) => return Ok(made),
-                Err((failure, routes)) if !is_second => {
+                Ok(made) => return Ok(Ok(made)),
+                Err(Unmade::InFront(standing)) => return Ok(Err(standing)),
+                Err(Unmade::Conflict(failure, routes)) if !is_second => {
                     self.ui.note(dim(format!("{}; planning again", failure.message())));
                     is_second = true;
                     // What is written already would make the routes differ.
                     order.routes = Wanted::Named(routes);
                 }
-                Err((failure, _)) if before.is_empty() => return Err(failure),
-                Err((failure, _)) => {
+                Err(Unmade::Conflict(failure, _)) if before.is_empty() => return Err(failure),
+                Err(Unmade::Conflict(failure, _)) => {
                     return Err(failure.hint(format!(
                         "done: {}; finish it with `kubectl mesh-canary set {} --resume`, or take it back with `undo`",
                         before.join(", "),
@@ -274,19 +313,27 @@ impl Shifts<'_> {
         }
     }
 
-    /// One try; `before` are the objects that earlier tries have written. A conflict is returned with the routes
-    /// that were to move.
-    #[expect(clippy::type_complexity, reason = "what became of it, or the conflict")]
+    /// One try; `before` are the objects that earlier tries have written.
     fn once(
         &self,
         order: &Order<'_>,
         occasion: &mut Occasion,
         before: &mut Vec<String>,
-    ) -> Result<Result<Made, (Failure, Vec<String>)>, Failure> {
+    ) -> Result<Result<Made, Unmade>, Failure> {
         let ui = self.ui;
-        let loaded = self.source.load_only(ui, &KINDS)?;
+        let mut loaded = self.source.load_only(ui, &KINDS)?;
+        if let Goal::Kept(running) = order.goal {
+            let without = model::without(&loaded.world, running);
+            loaded.world = without.map_err(|mismatch| Failure::conflict(format!("error: {mismatch}")))?;
+        }
         let routing = Routing::new(&loaded.world);
         let subject = Subject::find(ui, &routing, &loaded, order.service)?;
+        // Manifests have none.
+        if let (Sink::Cluster { .. }, Ok(Some(standing))) =
+            (self.sink, model::standing(&loaded.world, subject.service))
+        {
+            return Ok(Err(Unmade::InFront(Box::new(standing))));
+        }
         let plan = self.plan(&subject, order, occasion)?;
         let share = plan.percent.unwrap_or_else(|| share_after(plan.canary, &subject, &plan.moving));
         let name = plan.canary.map(|canary| canary.name.clone()).unwrap_or_default();
@@ -309,13 +356,13 @@ impl Shifts<'_> {
                 before.extend(written);
                 occasion.together = changes.iter().map(key).chain(before.iter().cloned()).collect();
                 let routes = plan.moving.iter().filter_map(|one| subject.carriers.get(one.carrier));
-                return Ok(Err((failure, routes.map(label).collect())));
+                return Ok(Err(Unmade::Conflict(failure, routes.map(label).collect())));
             }
         }
         let mut shifted = Shifted {
             service: subject.key(),
             canary: plan.canary.map(|canary| canary.name.clone()),
-            percent: plan.percent,
+            percent: plan.percent.or(plan.canary.map(|_| share)),
             routes: plan.moving.iter().filter_map(|one| moved_route(&subject, one)).collect(),
             ..Shifted::default()
         };
@@ -380,11 +427,17 @@ impl Shifts<'_> {
                 let moving = moving.map_err(no_plan)?;
                 Ok(Plan { canary: Some(canary), percent: Some(step.percent), moving })
             }
+            Goal::Kept(Running { attempt, .. }) => {
+                let canary = subject.versions.iter().find(|version| version.name == attempt.canary);
+                let moving = model::kept(&subject.carriers, attempt);
+                let moving = moving.map_err(|stale| Failure::conflict(format!("error: {stale}")))?;
+                Ok(Plan { canary, percent: Some(attempt.percent), moving })
+            }
         }
     }
 
     /// The routes that move; where it is not clear which, somebody at a terminal is asked.
-    fn moving(
+    pub(crate) fn moving(
         &self,
         subject: &Subject<'_, '_>,
         canary: &Version<'_>,
@@ -501,12 +554,12 @@ fn key(change: &Change) -> String {
     format!("{}/{}", object.namespace, object.name)
 }
 
-fn list(weights: &[u32]) -> String {
+pub(crate) fn list(weights: &[u32]) -> String {
     weights.iter().map(u32::to_string).collect::<Vec<_>>().join("/")
 }
 
 /// The weights of a route of an object, as [`Carrier::weights`] has them.
-fn weights(object: &Object, pointer: &str, count: usize) -> Vec<u32> {
+pub(crate) fn weights(object: &Object, pointer: &str, count: usize) -> Vec<u32> {
     let weight = |at: usize| {
         let weight = object.get(&format!("{pointer}/route/{at}/weight"));
         weight.and_then(serde_json::Value::as_u64).and_then(|weight| u32::try_from(weight).ok()).unwrap_or(0)
@@ -526,7 +579,7 @@ fn share_after(canary: Option<&Version<'_>>, subject: &Subject<'_, '_>, moving: 
     share.map_or(0, |share| share.round() as u32)
 }
 
-fn moved_route(subject: &Subject<'_, '_>, one: &Moving) -> Option<Moved> {
+pub(crate) fn moved_route(subject: &Subject<'_, '_>, one: &Moving) -> Option<Moved> {
     let carrier = subject.carriers.get(one.carrier)?;
     Some(Moved { route: label(carrier), at: carrier.place.at(), from: one.from.clone(), to: one.to.clone() })
 }

@@ -34,17 +34,26 @@ impl<'r, 'w> Subject<'r, 'w> {
         loaded: &Loaded,
         name: &str,
     ) -> Result<Self, Failure> {
+        Self::of(routing, Self::service(ui, routing.world(), loaded, name)?)
+    }
+
+    /// The Service that a person means, saying how that was understood.
+    pub(crate) fn service(
+        ui: &Ui,
+        world: &'w World,
+        loaded: &Loaded,
+        name: &str,
+    ) -> Result<&'w Service, Failure> {
         let scope = Scope { namespace: &loaded.default_namespace, anywhere: loaded.anywhere };
-        let found = target::find(routing.world(), name, scope)
+        let found = target::find(world, name, scope)
             .map_err(|error| Failure::error(error.to_string()).hint(error.hint()))?;
         if let Some(note) = &found.note {
             ui.note(dim(note.clone()));
         }
-        let Some(service) = found.service else {
-            return Err(Failure::error(format!("{name} is no Service"))
-                .hint("routes lead to Services: name the one in front of it, as in svc/payment"));
-        };
-        Self::of(routing, service)
+        found.service.ok_or_else(|| {
+            Failure::error(format!("{name} is no Service"))
+                .hint("routes lead to Services: name the one in front of it, as in svc/payment")
+        })
     }
 
     /// All that bears on a service's traffic.

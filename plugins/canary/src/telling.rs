@@ -1,5 +1,7 @@
 //! How a run is told: as lines, as JSON events, or as a view that is drawn in place.
 
+use std::collections::BTreeSet;
+
 use mesh_cli::live::Live;
 use mesh_cli::text::{Line, Styled, bad, dim, good, plain, strong, warn};
 use mesh_cli::{Failure, Ui};
@@ -9,7 +11,8 @@ use serde::Serialize;
 use crate::commands::{clock, line_of_json};
 use crate::gate::{Looked, title};
 use crate::live::{Graph, bar};
-use crate::shift::Shifted;
+use crate::proof::Proof;
+use crate::shift::Moved;
 use crate::steps::End;
 use crate::words::{between, fraction, per_second, seconds};
 
@@ -43,8 +46,9 @@ pub(crate) enum Told<'a> {
         /// In percent.
         percent: u32,
         /// What moved.
-        #[serde(flatten)]
-        shifted: &'a Shifted,
+        routes: &'a [Moved],
+        /// What the proxies say.
+        proof: Option<&'a Proof>,
     },
     /// The gate looked.
     Looked {
@@ -83,8 +87,9 @@ pub(crate) enum Told<'a> {
 pub(crate) struct Teller<'u> {
     ui: &'u Ui,
     form: Form<'u>,
-    /// The last line, so that nothing is said twice.
+    /// What was said, so that nothing is said twice in a row, and what is always so only once.
     last: String,
+    noted: BTreeSet<String>,
 }
 
 enum Form<'u> {
@@ -106,6 +111,7 @@ struct View<'u> {
     /// Stable and the canary.
     seen: [Seen; 2],
     split: Option<f64>,
+    is_over: bool,
 }
 
 /// What was seen of a version.
@@ -134,9 +140,10 @@ impl<'u> Teller<'u> {
                 findings: Vec::new(),
                 seen: [seen(), seen()],
                 split: None,
+                is_over: false,
             })),
         };
-        Self { ui, form, last: String::new() }
+        Self { ui, form, last: String::new(), noted: BTreeSet::new() }
     }
 
     /// Whether there is a view that wants fresh numbers between looks.
@@ -170,6 +177,10 @@ impl<'u> Teller<'u> {
         match &mut self.form {
             Form::Json => line_of_json(self.ui, "CanaryRunEvent", &At { at: clock(), told }),
             Form::Lines => {
+                if let Told::Looked { looked, .. } = told {
+                    let new = looked.notes.iter().filter(|note| self.noted.insert((*note).clone()));
+                    new.for_each(|note| self.ui.note(dim(note)));
+                }
                 for line in lines(told) {
                     let text = line.render(false);
                     if text != self.last {
@@ -237,10 +248,9 @@ fn lines(told: &Told<'_>) -> Vec<Line> {
             }
             lines
         }
-        Told::Shifted { percent, shifted } => {
-            let routes =
-                shifted.routes.iter().map(|route| route.route.as_str()).collect::<Vec<_>>().join(", ");
-            let proof = shifted.proof.as_ref().map(|proof| {
+        Told::Shifted { percent, routes, proof } => {
+            let routes = routes.iter().map(|route| route.route.as_str()).collect::<Vec<_>>().join(", ");
+            let proof = proof.map(|proof| {
                 format!(
                     "; in force on {} of {} proxies after {:.1} s",
                     proof.have, proof.asked, proof.seconds
@@ -286,7 +296,7 @@ fn lines(told: &Told<'_>) -> Vec<Line> {
 impl View<'_> {
     fn take(&mut self, looked: &Looked) {
         self.split = looked.split;
-        for (seen, rates) in self.seen.iter_mut().zip([looked.stable, looked.canary]) {
+        for (seen, rates) in self.seen.iter_mut().zip([looked.stable_rates, looked.canary_rates]) {
             let Some(rates) = rates else { continue };
             let now = (rates.requests_per_second * looked.seconds, looked.seconds);
             let (count, time) = seen.before;
@@ -306,11 +316,11 @@ impl View<'_> {
                 self.percent = *from;
                 self.state = plain("shifting");
             }
-            Told::Shifted { percent, shifted } => {
+            Told::Shifted { percent, routes, .. } => {
                 self.percent = *percent;
                 let list = |weights: &[u32]| weights.iter().map(u32::to_string).collect::<Vec<_>>().join("/");
-                let routes = shifted.routes.iter();
-                self.weights = routes.map(|route| format!("{} {}", route.route, list(&route.to))).collect();
+                self.weights =
+                    routes.iter().map(|route| format!("{} {}", route.route, list(&route.to))).collect();
                 self.findings.clear();
                 self.state = plain("shifted; waiting for two scrapes");
             }
@@ -321,7 +331,9 @@ impl View<'_> {
                     .iter()
                     .take(FINDINGS)
                     .map(|finding| {
-                        verdict(finding.verdict) + format!("  {}: {}", title(finding), finding.reason)
+                        // What is cut off at the end of a line must not be what is waited for.
+                        let needs = finding.needs.map_or(String::new(), |needs| format!("needs {needs}; "));
+                        verdict(finding.verdict) + format!("  {}: {needs}{}", title(finding), finding.reason)
                     })
                     .collect();
             }
@@ -334,7 +346,7 @@ impl View<'_> {
             }
             Told::Ended { percent, .. } => {
                 self.percent = percent.unwrap_or(self.percent);
-                self.state = plain("over");
+                self.is_over = true;
             }
         }
     }
@@ -366,8 +378,10 @@ impl View<'_> {
         }
         lines.extend(self.weights.iter().map(|route| Line::from(dim(route))));
         lines.extend(self.findings.iter().cloned());
-        lines.push(dim(format!("{}  ", clock())) + self.state.clone());
-        lines.push(dim("Ctrl-C holds the weights where they are").into());
+        if !self.is_over {
+            lines.push(dim(format!("{}  ", clock())) + self.state.clone());
+            lines.push(dim("Ctrl-C holds the weights where they are").into());
+        }
         self.live.draw(&lines)
     }
 }

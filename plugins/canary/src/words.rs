@@ -42,7 +42,7 @@ pub(crate) fn per_second(rate: f64) -> String {
 pub(crate) fn fraction(rate: Option<f64>) -> Styled {
     match rate {
         None => dim("-"),
-        Some(rate) if rate == 0.0 => plain("0 %"),
+        Some(0.0) => plain("0 %"),
         Some(rate) if rate < 0.01 => plain(format!("{:.2} %", rate * 100.0)),
         Some(rate) => plain(format!("{:.1} %", rate * 100.0)),
     }

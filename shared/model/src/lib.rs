@@ -10,6 +10,7 @@ pub mod change;
 pub mod destination_rule;
 pub mod duration;
 pub mod envoy_filter;
+pub mod fuse;
 pub mod gate;
 pub mod gateway;
 pub mod host;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::fuse;
 use crate::injection::{self, Injection, PodFacts};
 use crate::labels::{Labels, labels};
 use crate::mesh_config::list;
@@ -123,7 +124,8 @@ pub(crate) fn read(objects: &[Arc<Object>], context: &Context<'_>) -> Vec<Worklo
         group.pod_ips.extend(ips);
     }
     let mut workloads: Vec<Workload> = groups.into_values().collect();
-    for object in objects {
+    // A fuse makes no pods.
+    for object in objects.iter().filter(|object| !fuse::is_fuse(object)) {
         let template = match object.kind {
             Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet | Kind::Job => {
                 "/spec/template"

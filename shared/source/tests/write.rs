@@ -184,7 +184,13 @@ fn a_job_and_what_it_owns() {
         json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "fuse", "uid": job.get("/metadata/uid")}]);
     let edit = Edit::of(&owned).set("/metadata/ownerReferences", owner).unwrap();
     writer.write(&Change::Patch(edit.patch()), false).unwrap();
-    let foreground = Change::Delete { object: job, propagation: Some(Propagation::Foreground) };
+    // Another one of the same name is not deleted.
+    let mut other = job.clone();
+    other.value["metadata"] = json!({"name": "fuse", "uid": "another"});
+    let foreground = |job| Change::Delete { object: job, propagation: Some(Propagation::Foreground) };
+    let refused = writer.write(&foreground(other), false).unwrap_err();
+    assert!(matches!(refused, WriteError::Conflict { .. }), "{refused}");
+    let foreground = foreground(job);
     // Without the garbage collector it stays, on its way out.
     let going = writer.write(&foreground, false).unwrap().unwrap();
     assert!(going.get("/metadata/deletionTimestamp").is_some());

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -29,7 +30,7 @@ type answer struct {
 
 // serve answers on all ports until the process ends. It is told by the environment who it is:
 // WHOAMI_NAME ("payment v2", or NAME and VERSION), WHOAMI_PORT_NUMBER or HTTP_PORTS and TCP_PORTS
-// (with commas; 8080 and none where nothing is said).
+// (with commas; 8080 and none where nothing is said), ERROR_PERCENT (so many requests are answered with 500).
 func serve() error {
 	name, version, _ := strings.Cut(os.Getenv("WHOAMI_NAME"), " ")
 	name, version = cmp.Or(os.Getenv("NAME"), name, "application"), cmp.Or(os.Getenv("VERSION"), version)
@@ -59,6 +60,7 @@ func ports(variable, otherwise string) []string {
 // behave answers, and on request in another way: `?delay=3s` (first wait), `?status=503` (with that
 // status), `?close=true` (close the connection without an answer).
 func behave(name, version string) http.HandlerFunc {
+	errors, _ := strconv.ParseFloat(os.Getenv("ERROR_PERCENT"), 64)
 	return func(writer http.ResponseWriter, request *http.Request) {
 		wishes := request.URL.Query()
 		if delay, err := time.ParseDuration(wishes.Get("delay")); err == nil {
@@ -75,6 +77,8 @@ func behave(name, version string) http.HandlerFunc {
 		writer.Header().Set("Content-Type", "application/json")
 		if status, err := strconv.Atoi(wishes.Get("status")); err == nil && status >= 200 && status < 600 {
 			writer.WriteHeader(status)
+		} else if rand.Float64()*100 < errors {
+			writer.WriteHeader(http.StatusInternalServerError)
 		}
 		_ = json.NewEncoder(writer).Encode(answer{
 			Name: name, Version: version, Method: request.Method, Host: request.Host,

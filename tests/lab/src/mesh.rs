@@ -247,13 +247,26 @@ impl Mesh {
     /// # Errors
     /// If it cannot be started.
     pub fn plugin(&self, name: &str, kubeconfig: &Path, arguments: &[&str]) -> Result<Output, Error> {
+        run(&mut self.plugin_command(name, kubeconfig, arguments)?, b"")
+    }
+
+    /// The command that [`Self::plugin`] runs, for a test that kills it.
+    ///
+    /// # Errors
+    /// If it is not known where the plugins are.
+    pub fn plugin_command(
+        &self,
+        name: &str,
+        kubeconfig: &Path,
+        arguments: &[&str],
+    ) -> Result<Command, Error> {
         let mut directory = std::env::current_exe()?;
         // A test program is in target/PROFILE/deps.
         directory.pop();
         directory.pop();
         let mut command = Command::new(directory.join(format!("kubectl-mesh_{name}")));
         command.env("KUBECONFIG", kubeconfig).env("NO_COLOR", "1").args(arguments);
-        run(&mut command, b"")
+        Ok(command)
     }
 
     /// Applies manifests: a text, a file, or a directory of the repository.

@@ -4,11 +4,14 @@ use mesh_cli::{Exit, Failure, Ui};
 
 use crate::shift::{Goal, ShiftArgs};
 
-/// Give the canary nothing any more.
+/// Give the canary nothing any more; with an attempt under way, end it.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 #[command(before_help = "
 # Take payment back to the old version
+kubectl mesh-canary abort payment
+
+# End an attempt (set --try) before its time
 kubectl mesh-canary abort payment
 ")]
 pub(crate) struct Arguments {

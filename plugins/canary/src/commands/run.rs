@@ -24,7 +24,7 @@ use crate::apply::{How, Sink};
 use crate::commands::status::{duration, fresh};
 use crate::gate::{ALPHA, Gate, Looked, Terms, fraction, latency, title};
 use crate::preflight;
-use crate::shift::{Goal, Made, Order, ShiftArgs, Shifted, Shifts};
+use crate::shift::{Goal, Made, Order, ShiftArgs, Shifts};
 use crate::steps::{Action, Course, End, Event, Plan};
 use crate::subject::{Subject, because};
 use crate::telling::{Teller, Told, word};
@@ -223,6 +223,7 @@ impl Arguments {
             interrupts: Interrupts::take(),
             begun: Instant::now(),
             why: Vec::new(),
+            is_refused: false,
         };
         going.go(plan, from)
     }
@@ -366,6 +367,8 @@ struct Going<'a> {
     begun: Instant,
     /// Why it goes back, or ends.
     why: Vec<String>,
+    /// Whether the first step would have cut callers off, and was not made.
+    is_refused: bool,
 }
 
 impl Going<'_> {
@@ -406,7 +409,7 @@ impl Going<'_> {
 
     fn order<'o>(&'o self, goal: Goal<'o>, notes: &'o [(&'static str, Option<String>)]) -> Order<'o> {
         Order {
-            service: &self.run.service,
+            service: &self.arguments.service,
             command: "run",
             goal,
             canary: Some(&self.run.canary),
@@ -425,18 +428,19 @@ impl Going<'_> {
         };
         let made = self.shifts.make(&self.order(Goal::Weights(&weigh), self.notes));
         match made {
-            Ok(Made::Already(service)) => {
-                let shifted = Shifted { service, percent: Some(percent), ..Shifted::default() };
-                self.teller.tell(&Told::Shifted { percent, shifted: &shifted })?;
+            Ok(Made::Already(_)) => {
+                self.teller.tell(&Told::Shifted { percent, routes: &[], proof: None })?;
                 Ok(Event::Proven { at: self.now() })
             }
             Ok(Made::Refused { refusals, .. }) => {
                 self.why = refusals;
                 // Before the first step nothing was moved, and there is nothing to take back.
+                self.is_refused = step == 0;
                 Ok(if step == 0 { Event::Unwritten } else { Event::Broken })
             }
             Ok(Made::Done(shifted)) => {
-                self.teller.tell(&Told::Shifted { percent, shifted: &shifted })?;
+                let proof = shifted.proof.as_ref();
+                self.teller.tell(&Told::Shifted { percent, routes: &shifted.routes, proof })?;
                 Ok(match shifted.exit() {
                     Exit::Yes => Event::Proven { at: self.now() },
                     Exit::Conflict => {
@@ -570,10 +574,8 @@ impl Going<'_> {
         match self.shifts.make(&order) {
             Ok(Made::Done(shifted)) => {
                 let exit = shifted.exit();
-                self.teller.tell(&Told::Shifted {
-                    percent: shifted.percent.unwrap_or_default(),
-                    shifted: &shifted,
-                })?;
+                let (percent, proof) = (shifted.percent.unwrap_or_default(), shifted.proof.as_ref());
+                self.teller.tell(&Told::Shifted { percent, routes: &shifted.routes, proof })?;
                 if exit == Exit::Yes {
                     return Ok(Event::Proven { at: self.now() });
                 }
@@ -614,22 +616,11 @@ impl Going<'_> {
             ),
             End::Interrupted => (Exit::Unknown, format!("the weights stay as they are; {on}; {off}"), None),
             End::Lost => (Exit::Conflict, format!("somebody else changed the routes: {why}"), None),
-            End::Stuck if self.is_untouched() => {
-                (Exit::No, format!("refused, nothing was changed: {why}"), None)
-            }
+            End::Stuck if self.is_refused => (Exit::No, format!("refused, nothing was changed: {why}"), None),
             End::Stuck => (Exit::CouldNot, format!("{why}; {on}; {off}"), None),
         };
         self.teller.tell(&Told::Ended { end: word(end), percent, text: &text })?;
         Ok(exit)
-    }
-
-    /// Whether nothing of the run was written yet.
-    fn is_untouched(&self) -> bool {
-        let Ok(read) = fresh(self.connection, self.loaded, &WATCHED) else { return false };
-        let routing = Routing::new(&read.world);
-        let found = read.world.services.iter().find(|one| one.object.key() == self.run.service);
-        let Some(Ok(subject)) = found.map(|service| Subject::of(&routing, service)) else { return false };
-        Run::of_all(&subject.carriers).is_none_or(|run| run.id != self.run.id)
     }
 
     /// Takes the plan of the run from the objects: it is over. What is left of it would only be old.

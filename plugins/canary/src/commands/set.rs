@@ -2,6 +2,7 @@
 
 use mesh_cli::{Exit, Failure, Ui};
 
+use crate::attempt;
 use crate::commands::status;
 use crate::shift::{Goal, ShiftArgs};
 
@@ -11,6 +12,9 @@ use crate::shift::{Goal, ShiftArgs};
 #[command(before_help = "
 # Give the new version of payment half of the traffic
 kubectl mesh-canary set payment 50
+
+# For a quarter of an hour only: Kubernetes takes it back, whatever becomes of this machine
+kubectl mesh-canary set payment 10 --try 15m
 
 # Only see what would be written
 kubectl mesh-canary set payment 50 --dry-run -o yaml
@@ -28,6 +32,9 @@ pub(crate) struct Arguments {
     /// Finish a shift of several VirtualServices that was interrupted.
     #[arg(long, conflicts_with = "weight")]
     resume: bool,
+    /// For this long only: by a copy in front of the VirtualService, which Kubernetes removes when the time is up.
+    #[arg(long = "try", value_name = "DURATION", value_parser = attempt::seconds, conflicts_with = "resume")]
+    attempt: Option<u64>,
     #[command(flatten)]
     view: status::ViewArgs,
     #[command(flatten)]
@@ -47,7 +54,7 @@ fn percent(text: &str) -> Result<u32, String> {
 impl Arguments {
     /// `SERVICE` alone asks for the status.
     pub(crate) fn run_short(&self, ui: &Ui) -> Result<Exit, Failure> {
-        if self.weight.is_some() || self.resume {
+        if self.weight.is_some() || self.resume || self.attempt.is_some() {
             return self.run(ui);
         }
         let status = status::Arguments {
@@ -71,6 +78,9 @@ impl Arguments {
         let Some(percent) = self.weight else {
             return Err(Failure::usage("set needs a weight: the canary's share in percent"));
         };
+        if let Some(seconds) = self.attempt {
+            return attempt::set(ui, &self.shift, self.service()?, percent, seconds);
+        }
         self.shift.shift(ui, "set", self.service()?, Goal::Percent(percent))
     }
 }

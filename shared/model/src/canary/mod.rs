@@ -3,6 +3,7 @@
 //! [`carriers`](carrier::carriers) finds the routes, [`plan`] makes the changes, [`preflight`] looks at the
 //! World after them with the resolver, [`history`] keeps the steps on the objects.
 
+pub mod attempt;
 pub mod carrier;
 pub mod course;
 pub mod history;

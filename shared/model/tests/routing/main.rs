@@ -5,6 +5,7 @@
 
 mod support;
 
+mod attempts;
 mod delegates;
 mod destination_rules;
 mod gateways;

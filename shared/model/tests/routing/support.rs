@@ -192,7 +192,8 @@ pub(crate) fn objects(documents: &str) -> Vec<Object> {
     documents.split("\n---\n").map(|document| object(document.trim())).collect()
 }
 
-fn object(document: &str) -> Object {
+/// The object of a document.
+pub(crate) fn object(document: &str) -> Object {
     let value: Value = serde_saphyr::from_str(document).expect(document);
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let kind = Kind::from_manifest(&text("/apiVersion"), &text("/kind")).expect(document);
