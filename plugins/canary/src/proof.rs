@@ -173,7 +173,7 @@ impl Proof {
     /// Says it, the most important line last.
     pub(crate) fn show(&self, ui: &Ui, what: &str) -> Result<(), Failure> {
         for one in self.unreadable.iter().take(MOST_NAMES) {
-            ui.note(dim(format!("pod {}: {}", one.pod, one.reason)));
+            ui.note(dim(format!("pod {} was not asked: {}", one.pod, one.reason)));
         }
         for one in &self.reverted {
             let by = one.by.as_ref().map_or(String::new(), |by| format!(" by {by}"));
