@@ -179,7 +179,9 @@ fn clusters(
 fn cause(proxy: &crate::routing::Proxy<'_, '_>, canary: &Version<'_>, cluster: &Cluster) -> Option<Cause> {
     let landing = proxy.landing(cluster);
     if landing.exists {
-        if !proxy.routing().registry.knows_pods() || landing.is_passthrough {
+        let known = proxy.scope.host(&cluster.host).map(|known| known.host);
+        let is_counted = known.is_some_and(|host| proxy.routing().registry.knows_endpoints(host));
+        if !is_counted || landing.is_passthrough {
             return None;
         }
         if landing.endpoints.is_empty() {

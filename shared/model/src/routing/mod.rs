@@ -6,6 +6,7 @@
 //! compares all of it with what a real istiod generates.
 
 pub mod action;
+pub mod assumption;
 mod callers;
 mod delegate;
 mod gateway;

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod assumptions;
 mod delegates;
 mod destination_rules;
 mod gateways;
