@@ -118,24 +118,24 @@ pub fn thin(versions: &[Version<'_>], carriers: &[Carrier<'_>], moving: &[Moving
 /// The problems that a version's share above 0 meets. `routing` is of the World after the shift, `carriers` the
 /// routes that move, with whom they are in force for.
 #[must_use]
-pub fn problems(
-    routing: &Routing<'_>,
+pub fn problems<'w>(
+    routing: &Routing<'w>,
     host: &Host,
     canary: &Version<'_>,
     carriers: &[&Carrier<'_>],
-    callers: &[Callers<'_>],
+    callers: &[Callers<'w>],
 ) -> Vec<Problem> {
     let mut found: BTreeMap<(String, Cluster), Problem> = BTreeMap::new();
+    let proxies = routing.proxies(callers);
     for carrier in carriers {
         for client in &carrier.in_force {
-            let Some(group) = callers.get(client.callers) else { continue };
-            let proxy = routing.proxy_of(group);
+            let Some(proxy) = proxies.get(client.callers) else { continue };
             let name = match &client.gateway {
                 Some(gateway) => format!("gateway {gateway} in {}", client.namespace),
                 None => format!("namespace {}", client.namespace),
             };
-            for cluster in clusters(carrier, canary, host, &proxy) {
-                let Some(cause) = cause(&proxy, canary, &cluster) else { continue };
+            for cluster in clusters(carrier, canary, host, proxy) {
+                let Some(cause) = cause(proxy, canary, &cluster) else { continue };
                 let problem = found.entry((name.clone(), cluster.clone())).or_insert_with(|| Problem {
                     callers: name.clone(),
                     proxies: 0,

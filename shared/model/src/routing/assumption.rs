@@ -65,13 +65,17 @@ impl<'w> Routing<'w> {
         let namespace = host.namespace();
         let kind = host.object.kind.name();
         let key = host.object.key();
-        if !self.registry.knows_endpoints(host) {
-            let why = if self.registry.knows_pods() {
-                "they are not those of a selector (EndpointSlices and WorkloadEntries are not read)"
-            } else {
-                "no pods were read"
-            };
-            add("readiness-unknown", format!("which endpoints {kind} {key} has is not known: {why}"), false);
+        let readable = |readable: &[String]| readable.iter().any(|one| one == namespace);
+        let gap = world.gaps().iter().find(|gap| gap.kind == Kind::Pod && !readable(&gap.readable));
+        let why = match gap {
+            Some(gap) if host.is_service() => Some(format!("pods could not be listed: {}", gap.reason)),
+            _ if self.registry.knows_endpoints(host) => None,
+            _ if !self.registry.knows_pods() => Some("no pods were read".to_owned()),
+            _ => Some("EndpointSlices without a selector and WorkloadEntries are not read".to_owned()),
+        };
+        if let Some(why) = why {
+            let text = format!("which endpoints of {kind} {key} are ready is not known: {why}");
+            add("readiness-unknown", text, false);
         }
         let labels = world.namespaces.get(namespace);
         let own = host.object.get("/metadata/labels").and_then(|labels| labels.get(WAYPOINT));
