@@ -100,7 +100,7 @@ impl Arguments {
         let view = &self.view;
         let connection = self.source.connection();
         if view.watch && (connection.is_none() || self.source.is_what_if()) {
-            return Err(Failure::usage("--watch watches a cluster, and there is none"));
+            return Err(Failure::usage("--watch watches a cluster: leave out -f and -k"));
         }
         if view.until == Some(Until::Stable) && view.no_metrics {
             return Err(Failure::usage("--until stable needs metrics: only they show the split"));
@@ -143,8 +143,11 @@ impl Arguments {
                 let mut names: Vec<&str> =
                     standing.routes.iter().map(|route| route.virtual_service.as_str()).collect();
                 names.dedup();
-                let say =
-                    |name: &&str| ui.answer(plain(format!("virtualservice.networking.istio.io/{name}")));
+                let say = |key: &&str| {
+                    // As kubectl: without the namespace.
+                    let name = key.rsplit('/').next().unwrap_or_default();
+                    ui.answer(plain(format!("virtualservice.networking.istio.io/{name}")))
+                };
                 names.iter().try_for_each(say)
             }
             output => words(ui, standing, output == Output::Wide),
@@ -316,8 +319,11 @@ fn words(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> {
     layout::say(ui, 0, 2, headline(standing, true).parts())?;
     ui.answer("")?;
     if standing.routes.is_empty() {
-        let text =
-            "no VirtualService routes to it: its pods share the requests evenly, whatever their version";
+        let name = standing.service.rsplit('/').next().unwrap_or_default();
+        let text = format!(
+            "its pods share the requests evenly, whatever their version; make what is missing: kubectl mesh-canary \
+             init {name}"
+        );
         layout::say(ui, 0, 2, [plain(text)])?;
     } else {
         // In a cluster a route stands in the object that its name begins with.
@@ -377,7 +383,7 @@ fn headline(standing: &Standing, with_reason: bool) -> Line {
     let because = if with_reason { format!(" ({})", standing.because) } else { String::new() };
     let text = match (&standing.canary, standing.percent) {
         (Some(canary), Some(percent)) => format!("{percent:.0} % to {canary}, the canary{because}"),
-        (Some(canary), None) => format!("{canary} is the canary{because}; its share differs by route"),
+        (Some(canary), None) => format!("{canary} is the canary{because}; {}", standing.no_percent()),
         (None, _) => standing.because.clone(),
     };
     strong(&standing.service) + format!(": {text}")
