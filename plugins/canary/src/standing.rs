@@ -162,7 +162,7 @@ impl Standing {
             Ok((_, choice)) => because(choice).to_owned(),
             Err(_) if subject.carriers.is_empty() => "no canary, no VirtualService routes to it".to_owned(),
             Err(_) if subject.versions.len() < 2 => "no canary, there are not two versions".to_owned(),
-            Err(_) => "nothing tells which version is the canary (--canary does)".to_owned(),
+            Err(_) => "canary unknown, name it with --canary".to_owned(),
         };
         let name = canary.as_ref().ok().map(|(version, _)| version.name.clone());
         let mut shares = Vec::new();

@@ -1,9 +1,9 @@
 //! `run SERVICE`: step by step to the new version, as long as the gate lets it.
 
+use std::cell::OnceCell;
 use std::time::{Duration, Instant, SystemTime};
 
 use mesh_cli::dry_run::DryRun;
-use mesh_cli::interrupt::Interrupts;
 use mesh_cli::output::Output;
 use mesh_cli::text::{dim, plain};
 use mesh_cli::{Exit, Failure, Loaded, Table, Ui};
@@ -207,6 +207,7 @@ impl Arguments {
             sink: &sink,
             how: How { dry_run: DryRun::None, output: Output::Table, quiet: true },
             proof: shift.proof,
+            interrupts: OnceCell::new(),
         };
         let notes = [(course::ANNOTATION, serde_json::to_string(&run).ok())];
         let going = Going {
@@ -220,7 +221,6 @@ impl Arguments {
             gate,
             alpha,
             teller,
-            interrupts: Interrupts::take(),
             begun: Instant::now(),
             why: Vec::new(),
             is_refused: false,
@@ -363,7 +363,6 @@ struct Going<'a> {
     gate: Gate,
     alpha: Alpha,
     teller: Teller<'a>,
-    interrupts: Interrupts,
     begun: Instant,
     /// Why it goes back, or ends.
     why: Vec<String>,
@@ -394,7 +393,7 @@ impl Going<'_> {
                 Action::Back => self.back()?,
                 Action::End(end) => return self.end(end, &course),
             };
-            let interrupted = self.interrupts.was() && !matches!(action, Action::Back);
+            let interrupted = self.shifts.interrupts().borrow_mut().was() && !matches!(action, Action::Back);
             action = course.on(&event);
             // What was done is known first: a failed look goes back, whatever the user wants meanwhile.
             if interrupted && !matches!(action, Action::Back | Action::End(_)) {
@@ -453,6 +452,7 @@ impl Going<'_> {
                             .collect();
                         Event::Lost
                     }
+                    _ if shifted.proof.as_ref().is_some_and(|proof| proof.interrupted) => Event::Interrupted,
                     _ => {
                         let proof = shifted.proof.unwrap_or_default();
                         self.why =
@@ -486,7 +486,7 @@ impl Going<'_> {
                 return Ok(Event::Ticked { at: self.now() });
             }
             let pause = if self.teller.is_live() { rest.min(GLANCE_EVERY) } else { rest.min(WATCH_EVERY) };
-            if self.interrupts.sleep(pause) {
+            if self.shifts.interrupts().borrow_mut().sleep(pause) {
                 return Ok(Event::Interrupted);
             }
             if self.teller.is_live() {

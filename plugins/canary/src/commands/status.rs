@@ -15,7 +15,7 @@ use mesh_model::world::{Snapshot, World};
 use mesh_source::cluster::{self, Connection};
 use mesh_source::prometheus::Prometheus;
 
-use crate::standing::{RouteStanding, Standing};
+use crate::standing::{RouteStanding, Standing, VersionStanding};
 use crate::subject::Subject;
 use crate::traffic::{PrometheusArgs, Search, lately};
 use crate::words::{between, fraction, per_second};
@@ -343,11 +343,11 @@ fn words(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> {
     }
     if let Some(traffic) = &standing.traffic {
         let by = match traffic.reporter {
-            Some(Reporter::Destination) => "the servers' proxies: no client's proxy has counted any",
+            Some(Reporter::Destination) => "the servers' proxies (no client's proxy has counted any)",
             _ => "the clients' proxies",
         };
         ui.note(dim(format!(
-            "numbers of the last {:.0} s from {}, counted by {by}; a latency lies between the bounds of a bucket",
+            "numbers: the last {:.0} s, from {}, counted by {by}; latency as the bounds of a bucket",
             traffic.seconds, traffic.prometheus
         )));
     }
@@ -397,7 +397,13 @@ fn versions(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> 
             headers.push("COUNTED BY");
         }
     }
-    headers.extend(["WORKLOADS", "LABELS"]);
+    // What is as it should be leaves room for the numbers.
+    let is_odd =
+        |one: &VersionStanding| one.workloads.is_empty() || (one.labels.is_none() && !one.subset.is_empty());
+    let has_labels = is_wide || standing.traffic.is_none() || standing.versions.iter().any(is_odd);
+    if has_labels {
+        headers.extend(["WORKLOADS", "LABELS"]);
+    }
     let mut all = Rows::new(1, &headers);
     for version in &standing.versions {
         let ready = match (version.ready, version.endpoints) {
@@ -416,7 +422,7 @@ fn versions(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> 
         for (number, reporter) in reporters.into_iter().enumerate() {
             let is_first = number == 0;
             let once = |cell: Styled| if is_first { cell } else { plain("") };
-            let mut row = vec![once(strong(&version.name)), once(ready.clone())];
+            let mut row = vec![strong(&version.name), once(ready.clone())];
             if lately.is_some() {
                 let rates = own.and_then(|own| own.rates(reporter));
                 let share =
@@ -443,6 +449,7 @@ fn versions(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> 
                 None if version.subset.is_empty() => dim(version.host.clone()),
                 None => bad("no DestinationRule defines this subset"),
             }));
+            row.truncate(headers.len());
             all.row(row);
         }
     }
@@ -455,7 +462,7 @@ fn view_of(standing: &Standing, state: &Styled, width: usize) -> Vec<Line> {
     for route in standing.routes.iter().filter(|route| !route.in_force.is_empty()) {
         lines.push(dim(format!("{}  ", route.route)) + plain(weights(route)));
     }
-    let bar = width.saturating_sub(52).clamp(5, 40);
+    let bar = width.saturating_sub(57).clamp(5, 40);
     for version in &standing.versions {
         let own = standing.traffic.as_ref();
         let own = own.and_then(|traffic| traffic.versions.iter().find(|one| one.name == version.name));
