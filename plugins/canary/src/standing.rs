@@ -197,8 +197,9 @@ impl Standing {
         };
         let because = match &canary {
             Ok((_, choice)) => because(choice).to_owned(),
+            Err(_) if subject.carriers.is_empty() => "no canary, no VirtualService routes to it".to_owned(),
             Err(_) if subject.versions.len() < 2 => "no canary, there are not two versions".to_owned(),
-            Err(_) => "nothing tells which version is the canary (--canary does)".to_owned(),
+            Err(_) => "canary unknown, name it with --canary".to_owned(),
         };
         let name = canary.as_ref().ok().map(|(version, _)| version.name.clone());
         let mut shares = Vec::new();
@@ -257,7 +258,7 @@ impl Standing {
             return Err(self.because.clone());
         }
         let Some(percent) = self.percent else {
-            return Err("the routes in force give the canary different shares".to_owned());
+            return Err(self.no_percent().to_owned());
         };
         let (Some(canary), Some(traffic)) = (&self.canary, &self.traffic) else {
             let why = self.no_traffic.as_ref().map_or(String::new(), |why| format!(": {why}"));
@@ -278,6 +279,19 @@ impl Standing {
                 low * 100.0,
                 high * 100.0
             ))
+        }
+    }
+
+    /// Why the canary has no share that could be said.
+    pub(crate) fn no_percent(&self) -> &'static str {
+        let leads = |route: &&RouteStanding| {
+            route.destinations.iter().any(|share| Some(&share.version) == self.canary.as_ref())
+        };
+        let mut in_force = self.routes.iter().filter(|route| !route.in_force.is_empty());
+        if in_force.any(|route| leads(&route)) {
+            "its share differs by route"
+        } else {
+            "no route in force leads to it"
         }
     }
 
