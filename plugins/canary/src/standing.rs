@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mesh_model::canary::attempt;
 use mesh_model::canary::course::Run;
 use mesh_model::canary::owner;
 use mesh_model::canary::plan::{label, last_step, unreached};
@@ -42,6 +43,8 @@ pub(crate) struct Standing {
     pub(crate) unreached: Vec<String>,
     /// A run that has not ended.
     pub(crate) run: Option<RunStanding>,
+    /// An attempt (`set --try`) that is under way.
+    pub(crate) attempt: Option<AttemptStanding>,
     /// What Prometheus has counted in the last minute.
     pub(crate) traffic: Option<Lately>,
     /// Why there are no numbers.
@@ -146,6 +149,40 @@ pub(crate) struct RunStanding {
     pub(crate) at: Option<u32>,
 }
 
+/// An attempt that is under way.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AttemptStanding {
+    /// The canary.
+    pub(crate) canary: String,
+    /// Its share in percent.
+    pub(crate) percent: u32,
+    /// What it is in front of, as `NAMESPACE/NAME`.
+    pub(crate) of: String,
+    /// The copies, as `NAMESPACE/NAME`.
+    pub(crate) virtual_services: Vec<String>,
+    /// The Jobs that they burn with, in the namespace of the copies.
+    pub(crate) jobs: Vec<String>,
+    /// Why it is not what it was, if so.
+    pub(crate) stale: Option<String>,
+}
+
+impl AttemptStanding {
+    fn of(subject: &Subject<'_, '_>) -> Option<Self> {
+        // The copies are of this World: nothing can be missing.
+        let attempt::Standing { running, stale } =
+            attempt::standing(subject.world(), subject.service).ok().flatten()?;
+        Some(Self {
+            canary: running.attempt.canary.clone(),
+            percent: running.attempt.percent,
+            of: running.attempt.of.clone(),
+            virtual_services: running.copies.iter().map(mesh_model::object::Object::key).collect(),
+            jobs: running.jobs().into_iter().map(str::to_owned).collect(),
+            stale: stale.map(|stale| stale.to_string()),
+        })
+    }
+}
+
 impl Standing {
     /// Of a subject, with what Prometheus has counted.
     pub(crate) fn of(
@@ -205,6 +242,7 @@ impl Standing {
             owners: owners.into_values().collect(),
             unreached: unreached.unwrap_or_default(),
             run,
+            attempt: AttemptStanding::of(subject),
             traffic,
             no_traffic,
         }

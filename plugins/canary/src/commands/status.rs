@@ -367,6 +367,24 @@ fn words(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> {
             standing.unreached.join(", ")
         ));
     }
+    if let Some(attempt) = &standing.attempt {
+        let name = standing.service.rsplit('/').next().unwrap_or_default();
+        let jobs = match attempt.jobs.as_slice() {
+            [] => "nothing ends it: it has no Job any more".to_owned(),
+            jobs => format!("Kubernetes ends it with Job {}", jobs.join(", ")),
+        };
+        ui.note(plain(format!(
+            "an attempt gives {} {} % by VirtualService {}, in front of {}; {jobs}; keep it with \
+             `kubectl mesh-canary promote {name} --try`, end it with `kubectl mesh-canary abort {name}`",
+            attempt.canary,
+            attempt.percent,
+            attempt.virtual_services.join(", "),
+            attempt.of
+        )));
+        if let Some(stale) = &attempt.stale {
+            ui.warning(&format!("the attempt is out of date: {stale}"));
+        }
+    }
     if let Some(run) = &standing.run {
         let at = run.at.map_or_else(|| "before its first step".to_owned(), |at| format!("at {at} %"));
         let name = standing.service.rsplit('/').next().unwrap_or_default();
