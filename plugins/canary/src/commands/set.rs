@@ -59,6 +59,7 @@ impl Arguments {
         }
         let status = status::Arguments {
             service: self.service()?.to_owned(),
+            canary: self.shift.canary.clone(),
             view: self.view.clone(),
             output: self.shift.output,
             source: self.shift.source.clone(),

@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// The service.
     #[arg(value_name = "SERVICE")]
     pub(crate) service: String,
+    /// Which version is the canary: a subset, or a host of its own.
+    #[arg(long, value_name = "SUBSET")]
+    pub(crate) canary: Option<String>,
     #[command(flatten)]
     pub(crate) view: ViewArgs,
     /// Output format.
@@ -111,12 +114,16 @@ impl Arguments {
         let loaded = self.source.load_only(ui, &KINDS)?;
         let routing = Routing::new(&loaded.world);
         let subject = Subject::find(ui, &routing, &loaded, &self.service)?;
+        let named = self.canary.as_deref();
+        if named.is_some() {
+            subject.canary(named)?;
+        }
         let prometheus = search.map_or(Err(None), |search| search.end().map_err(Some));
         let numbers = |subject: &Subject<'_, '_>| match &prometheus {
             Ok(prometheus) => lately(prometheus, subject).map_err(Some),
             Err(why) => Err(why.clone()),
         };
-        let standing = Standing::of(&subject, None, numbers(&subject));
+        let standing = Standing::of(&subject, named, numbers(&subject));
         match (&connection, view.watch) {
             (Some(connection), true) => {
                 self.watch(ui, connection, &loaded, standing, prometheus.as_ref().map_err(Clone::clone))
@@ -200,7 +207,8 @@ impl Arguments {
                 return Ok(Exit::Unknown);
             }
             if interrupts.sleep(interval) {
-                return Ok(Exit::Yes);
+                // What a script waits for has not come.
+                return Ok(if view.until == Some(Until::Stable) { Exit::Unknown } else { Exit::Yes });
             }
             trouble = None;
             match fresh(connection, loaded, &WATCHED) {
@@ -213,7 +221,7 @@ impl Arguments {
                                 Ok(prometheus) => lately(prometheus, &subject).map_err(Some),
                                 Err(why) => Err(why.clone()),
                             };
-                            standing = Standing::of(&subject, None, numbers);
+                            standing = Standing::of(&subject, self.canary.as_deref(), numbers);
                         }
                         Some(Err(failure)) => return Err(failure),
                         None => return Err(Failure::error(format!("Service {service} is gone"))),
