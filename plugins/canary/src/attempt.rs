@@ -160,7 +160,7 @@ pub(crate) fn set(
         until: Fuse::read(&job).and_then(|fuse| fuse.ends()).map(time),
     };
     if !shift.proof.is_skipped() {
-        answer.shifted.proof = Some(prove(shift, ui, connection, &subject, &moving, &patches)?);
+        answer.shifted.proof = Some(prove(&shifts, connection, &subject, &moving, &patches)?);
     }
     tell(ui, shift, &answer)?;
     Ok(answer.shifted.exit())
@@ -501,8 +501,7 @@ impl Fire<'_> {
 
 /// Whether the callers' proxies have the weights: those that the originals would give them.
 fn prove(
-    shift: &ShiftArgs,
-    ui: &Ui,
+    shifts: &Shifts<'_>,
     connection: &Connection,
     subject: &Subject<'_, '_>,
     moving: &[Moving],
@@ -514,7 +513,8 @@ fn prove(
         .filter(|one| one.from != one.to)
         .filter_map(|one| subject.carriers.get(one.carrier))
         .collect();
-    shift.proof.prove(ui, connection, proof::due(&Routing::new(&wanted), subject.host, &moved))
+    let due = proof::due(&Routing::new(&wanted), subject.host, &moved);
+    shifts.proof.prove(shifts.ui, connection, due, shifts.interrupts())
 }
 
 /// Shows a dry run: what would be made, and with the server's own words where it was asked.

@@ -1,8 +1,9 @@
 //! Seen after a write: whether the callers' proxies have it, and whether it still stands.
 
-use std::thread;
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
+use mesh_cli::interrupt::Interrupts;
 use mesh_cli::layout;
 use mesh_cli::text::{Styled, bad, dim, good, plain, warn};
 use mesh_cli::{Exit, Failure, Ui};
@@ -53,6 +54,9 @@ pub(crate) struct Proof {
     /// Those that could not be asked, with the reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) unreadable: Vec<Unreadable>,
+    /// Whether somebody did not want to wait any longer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) interrupted: bool,
     /// Whether none could be asked for want of rights.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) forbidden: bool,
@@ -87,7 +91,13 @@ impl ProofArgs {
     }
 
     /// Asks proxies until all have what is due, or the time is up.
-    pub(crate) fn prove(self, ui: &Ui, connection: &Connection, due: Vec<Due>) -> Result<Proof, Failure> {
+    pub(crate) fn prove(
+        self,
+        ui: &Ui,
+        connection: &Connection,
+        due: Vec<Due>,
+        interrupts: &RefCell<Interrupts>,
+    ) -> Result<Proof, Failure> {
         let started = Instant::now();
         let of = due.len();
         let mut proof = Proof { of, asked: of.min(MOST_PROXIES), ..Proof::default() };
@@ -128,7 +138,10 @@ impl ProofArgs {
             if waiting.is_empty() || is_over || is_forbidden {
                 break;
             }
-            thread::sleep(PAUSE);
+            if interrupts.borrow_mut().sleep(PAUSE) {
+                proof.interrupted = true;
+                break;
+            }
         }
         proof.forbidden &= proof.have == 0 && !proof.unreadable.is_empty();
         let unreadable: Vec<&String> = proof.unreadable.iter().map(|one| &one.pod).collect();
@@ -160,7 +173,7 @@ impl Proof {
     /// Says it, the most important line last.
     pub(crate) fn show(&self, ui: &Ui, what: &str) -> Result<(), Failure> {
         for one in self.unreadable.iter().take(MOST_NAMES) {
-            ui.note(dim(format!("pod {}: {}", one.pod, one.reason)));
+            ui.note(dim(format!("pod {} was not asked: {}", one.pod, one.reason)));
         }
         for one in &self.reverted {
             let by = one.by.as_ref().map_or(String::new(), |by| format!(" by {by}"));
@@ -181,6 +194,9 @@ impl Proof {
             return vec![warn("not proven"), plain(text)];
         }
         let count = format!("{} of {} proxies{of}", self.have, self.asked);
+        if self.interrupted {
+            return vec![warn("interrupted"), plain(format!(": it is written, and on {count} so far"))];
+        }
         if self.have == self.asked {
             let slowest = self.slowest.as_ref().map_or(String::new(), |pod| format!("; the last was {pod}"));
             return vec![good(what), plain(format!(": on {count}, after {:.1} s{slowest}", self.seconds))];

@@ -1,9 +1,11 @@
 //! One shift: planned on what is there, looked at before it is made, written, and proven.
 
+use std::cell::{OnceCell, RefCell};
 use std::time::SystemTime;
 
 use mesh_cli::confirm;
 use mesh_cli::dry_run::{DryRun, DryRunArgs};
+use mesh_cli::interrupt::Interrupts;
 use mesh_cli::output::{self, Output};
 use mesh_cli::text::{dim, plain, strong};
 use mesh_cli::{Exit, Failure, SourceArgs, Ui};
@@ -107,6 +109,8 @@ pub(crate) struct Shifts<'a> {
     pub(crate) how: How,
     /// How they are proven.
     pub(crate) proof: ProofArgs,
+    /// Ctrl-C, from the first write on: what is begun is written to its end.
+    pub(crate) interrupts: OnceCell<RefCell<Interrupts>>,
 }
 
 /// What became of an order.
@@ -183,7 +187,7 @@ impl ShiftArgs {
             output: if objects_wanted || is_table { self.output } else { Output::Table },
             quiet: !is_table,
         };
-        Shifts { ui, source: &self.source, sink, how, proof: self.proof }
+        Shifts { ui, source: &self.source, sink, how, proof: self.proof, interrupts: OnceCell::new() }
     }
 
     /// The shift that these arguments ask for.
@@ -258,6 +262,11 @@ struct Plan<'v, 'w> {
 }
 
 impl Shifts<'_> {
+    /// Ctrl-C, taken from now on at the latest.
+    pub(crate) fn interrupts(&self) -> &RefCell<Interrupts> {
+        self.interrupts.get_or_init(|| RefCell::new(Interrupts::take()))
+    }
+
     /// Makes a shift: reads, plans, looks, writes, proves. Where somebody else was faster it reads and plans
     /// once more.
     ///
@@ -348,6 +357,9 @@ impl Shifts<'_> {
         let refusals = preflight::refusals(ui, &subject, &plan.moving, &changes, order.force)?;
         if !refusals.is_empty() {
             return Ok(Ok(Made::Refused { service: subject.key(), refusals }));
+        }
+        if self.how.dry_run == DryRun::None {
+            self.interrupts();
         }
         match apply::write(ui, self.sink, &loaded, &changes, self.how)? {
             Written::All => {}
@@ -490,7 +502,8 @@ impl Shifts<'_> {
             .filter(|one| one.from != one.to)
             .filter_map(|one| subject.carriers.get(one.carrier))
             .collect();
-        let mut proof = self.proof.prove(self.ui, connection, proof::due(&routing, subject.host, &moved))?;
+        let due = proof::due(&routing, subject.host, &moved);
+        let mut proof = self.proof.prove(self.ui, connection, due, self.interrupts())?;
         for change in changes {
             let object = change.object();
             let routes = moving.iter().filter(|one| {

@@ -160,8 +160,8 @@ impl Standing {
         };
         let because = match &canary {
             Ok((_, choice)) => because(choice).to_owned(),
-            Err(_) if subject.versions.len() < 2 => "there are not two versions".to_owned(),
-            Err(_) => "nothing tells which version is the youngest; say it with --canary".to_owned(),
+            Err(_) if subject.versions.len() < 2 => "no canary, there are not two versions".to_owned(),
+            Err(_) => "nothing tells which version is the canary (--canary does)".to_owned(),
         };
         let name = canary.as_ref().ok().map(|(version, _)| version.name.clone());
         let mut shares = Vec::new();
@@ -215,11 +215,15 @@ impl Standing {
         if !self.unreached.is_empty() {
             return Err("a shift was interrupted".to_owned());
         }
+        if self.canary.is_none() {
+            return Err(self.because.clone());
+        }
         let Some(percent) = self.percent else {
             return Err("the routes in force give the canary different shares".to_owned());
         };
         let (Some(canary), Some(traffic)) = (&self.canary, &self.traffic) else {
-            return Err(self.no_traffic.clone().unwrap_or_else(|| "no numbers".to_owned()));
+            let why = self.no_traffic.as_ref().map_or(String::new(), |why| format!(": {why}"));
+            return Err(format!("no numbers{why}"));
         };
         let own = traffic.versions.iter().find(|one| one.name == *canary).map_or(0, |one| one.requests);
         if traffic.requests < LEAST_FOR_SPLIT {

@@ -1,37 +1,7 @@
-//! Numbers and rows as the canary's commands say them.
+//! Numbers as the canary's commands say them.
 
 use mesh_cli::text::{Styled, dim, plain};
-use mesh_cli::{Failure, Table, Ui};
 use mesh_model::gate::Between;
-
-/// The space between two columns.
-const GAP: usize = 3;
-
-/// A table where it fits, else a list: the first column alone, below it a line for each other one.
-pub(crate) fn rows(ui: &Ui, headers: &[&'static str], rows: &[Vec<Styled>]) -> Result<(), Failure> {
-    let widths = headers.iter().enumerate().map(|(at, header)| {
-        let cells = rows.iter().filter_map(|row| row.get(at));
-        cells.map(|cell| cell.text.chars().count()).chain([header.len()]).max().unwrap_or(0)
-    });
-    let total = widths.sum::<usize>() + GAP * headers.len().saturating_sub(1);
-    if ui.width().is_none_or(|width| total <= usize::from(width)) {
-        let mut table = Table::new(headers);
-        for row in rows {
-            table.row(row.iter().cloned());
-        }
-        return ui.table(&table);
-    }
-    for row in rows {
-        for (at, (header, cell)) in headers.iter().zip(row).enumerate() {
-            if at == 0 {
-                ui.answer(cell.clone())?;
-            } else if !cell.text.is_empty() {
-                ui.answer(dim(format!("  {}: ", header.to_lowercase())) + cell.clone())?;
-            }
-        }
-    }
-    Ok(())
-}
 
 /// `0.3/s`, `12/s`.
 pub(crate) fn per_second(rate: f64) -> String {
@@ -57,7 +27,7 @@ pub(crate) fn between(between: Option<Between>) -> Styled {
     }
 }
 
-/// Weights as they stand: `v1 90, v2 10`.
+/// A time, in whole seconds: `2m 30s`.
 pub(crate) fn seconds(seconds: f64) -> String {
     let rounded = std::time::Duration::from_secs_f64(seconds.clamp(0.0, 1e9).round());
     humantime::format_duration(rounded).to_string()

@@ -248,6 +248,10 @@ fn route(routing: &Routing<'_>, workload: &Workload, request: &Request, asked: &
             route.matched.extend(parts.into_iter().map(|(words, _)| words));
         }
     }
+    if found.outcome == Outcome::Redirect && found.route.is_none() {
+        // No route does it, but the Gateway's server.
+        route.redirect = Some(serde_json::json!({ "scheme": "https" }));
+    }
     let mut by_name = false;
     for one in &found.shadowed {
         let (reason, rests_on_name) = why::shadowed(&proxy, one, found.virtual_service);
@@ -468,8 +472,8 @@ fn why(
         Outcome::Refused => Some(Reason {
             code: "listener-refused",
             text: format!(
-                "two tls routes for port {} take the same connections, so that the proxy refuses what istiod \
-                 sends it and goes on with what it had before",
+                "two ways for port {} take the same connections (tls or tcp routes, or servers of Gateways), so \
+                 that the proxy refuses what istiod sends it and goes on with what it had before",
                 request.port
             ),
         }),
@@ -480,6 +484,9 @@ fn why(
 fn notes(proxy: &Proxy<'_, '_>, request: &Request, found: &Resolution<'_>) -> Vec<String> {
     let host = proxy.named(&request.host).map_or(request.host.as_str(), |host| host.name.as_str());
     let mut notes = why::dropped(proxy, host);
+    if found.outcome == Outcome::Redirect && found.route.is_none() {
+        notes.push("the Gateway's server sends all plaintext to https (tls.httpsRedirect)".to_owned());
+    }
     let connected = found.virtual_host.is_none() && !found.destinations.is_empty();
     match request.speaks {
         Protocol::Http if connected => notes.push(format!(

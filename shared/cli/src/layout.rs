@@ -27,7 +27,9 @@ pub fn note(ui: &Ui, hang: usize, parts: impl IntoIterator<Item = Styled>) {
     lines(ui.width().map(usize::from), 0, hang, parts).into_iter().for_each(|line| ui.note(line));
 }
 
-fn lines(
+/// A paragraph as lines of at most `width` columns, as [`say`] says it.
+#[must_use]
+pub fn lines(
     width: Option<usize>,
     indent: usize,
     hang: usize,

@@ -13,6 +13,7 @@ use anstream::AutoStream;
 use clap::ColorChoice;
 
 use crate::failure::Failure;
+use crate::layout;
 use crate::table::Table;
 use crate::text::{Line, escape, escape_lines, plain, warn};
 
@@ -111,16 +112,17 @@ impl Ui {
         }
     }
 
-    /// Says something about the answer that is not the answer, on stderr.
+    /// Says something about the answer that is not the answer, on stderr. On a terminal it breaks between words.
     pub fn note(&self, line: impl Into<Line>) {
-        self.tell(&[line.into()]);
+        self.tell(&layout::lines(self.stderr.width.map(usize::from), 0, 2, line.into().parts()));
     }
 
     /// Warns, on stderr; the same warning only once. Lines after the first are indented.
     pub fn warning(&self, message: &str) {
         if self.warned.borrow_mut().insert(message.to_owned()) {
             let mut message = message.lines();
-            let mut lines = vec![warn("Warning:") + " " + message.next().unwrap_or_default()];
+            let first = [warn("Warning:"), plain(format!(" {}", message.next().unwrap_or_default()))];
+            let mut lines = layout::lines(self.stderr.width.map(usize::from), 0, 2, first);
             lines.extend(message.map(|line| plain("  ") + line));
             self.tell(&lines);
         }

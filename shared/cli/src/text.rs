@@ -127,6 +127,11 @@ impl Line {
 }
 
 impl Line {
+    /// Its parts, in order.
+    pub fn parts(self) -> impl Iterator<Item = Styled> {
+        self.0.into_iter()
+    }
+
     /// With a part before it.
     #[must_use]
     pub fn after(mut self, part: impl Into<Styled>) -> Self {

@@ -1,9 +1,12 @@
 //! `history SERVICE`: who moved what, when, why.
 
+use mesh_cli::layout::Rows;
 use mesh_cli::output::{self, Output};
 use mesh_cli::text::{plain, strong};
-use mesh_cli::{Exit, Failure, SourceArgs, Table, Ui};
+use mesh_cli::{Exit, Failure, SourceArgs, Ui};
+use mesh_model::canary::carrier::Carrier;
 use mesh_model::canary::history::{History, Step};
+use mesh_model::canary::plan::label;
 use mesh_model::routing::{KINDS, Routing};
 use serde::Serialize;
 
@@ -59,31 +62,36 @@ impl Arguments {
         match self.output {
             Output::Json => output::json(ui, "CanaryHistory", &answer)?,
             Output::Yaml => output::yaml(ui, "CanaryHistory", &answer)?,
-            _ => show(ui, &answer)?,
+            _ if answer.steps.is_empty() => ui.note(match self.source.connection() {
+                Some(_) => "No steps found: nothing was shifted yet, or not by mesh-canary.",
+                None => "No steps found: they are kept on objects in a cluster; in manifests, git has the history.",
+            }),
+            _ => show(ui, &answer, &subject.carriers)?,
         }
         Ok(Exit::Yes)
     }
 }
 
-fn show(ui: &Ui, answer: &Steps) -> Result<(), Failure> {
-    if answer.steps.is_empty() {
-        ui.note("No steps found: nothing was shifted yet, or not by mesh-canary.");
-        return Ok(());
-    }
+fn show(ui: &Ui, answer: &Steps, carriers: &[Carrier<'_>]) -> Result<(), Failure> {
     let list = |weights: &[u32]| weights.iter().map(u32::to_string).collect::<Vec<_>>().join("/");
-    let mut table = Table::new(&["WHEN", "COMMAND", "BY", "VIRTUALSERVICE", "CANARY", "WEIGHTS", "REASON"]);
+    // A route that is gone has no name any more.
+    let name = |object: &str, pointer: &str| {
+        let is_it = |it: &&Carrier<'_>| it.place.object.key() == object && it.place.pointer == pointer;
+        carriers.iter().find(is_it).map_or_else(|| format!("{object} {pointer}"), label)
+    };
+    let mut table = Rows::new(2, &["WHEN", "COMMAND", "BY", "ROUTE", "CANARY", "WEIGHTS", "REASON"]);
     for StepOf { virtual_service, step } in &answer.steps {
-        for one in step.routes.values() {
+        for (pointer, one) in &step.routes {
             table.row([
                 plain(&step.at),
                 strong(&step.command),
                 plain(&step.by),
-                plain(virtual_service),
+                plain(name(virtual_service, pointer)),
                 plain(&step.canary),
                 plain(format!("{} -> {}", list(&one.from), list(&one.to))),
                 plain(&step.reason),
             ]);
         }
     }
-    ui.table(&table)
+    table.show(ui, false)
 }

@@ -1,10 +1,12 @@
 //! `init SERVICE`: makes what a canary needs, in the order that never breaks traffic.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
 use mesh_cli::dry_run::{DryRun, DryRunArgs};
+use mesh_cli::interrupt::Interrupts;
 use mesh_cli::output::{self, Output};
 use mesh_cli::text::{dim, good, plain, strong, warn};
 use mesh_cli::{Exit, Failure, Loaded, SourceArgs, Ui, plan};
@@ -195,12 +197,13 @@ impl Arguments {
         prepared: &mut Prepared,
     ) -> Result<Exit, Failure> {
         let Sink::Cluster { connection, .. } = sink else { return Ok(Exit::Yes) };
+        let interrupts = RefCell::new(Interrupts::take());
         self.write(ui, sink, loaded, &made.first)?;
         let before = after(&loaded.world, &made.first)?;
         if !made.first.is_empty() && !made.then.is_empty() {
             let routing = Routing::new(&before);
-            let proof =
-                self.proof.prove(ui, connection, clusters_due(&routing, subject.host, &made.versions))?;
+            let due = clusters_due(&routing, subject.host, &made.versions);
+            let proof = self.proof.prove(ui, connection, due, &interrupts)?;
             if proof.forbidden {
                 ui.note(dim("the proxies cannot be asked whether they have the subsets: giving them time"));
                 let progress = ui.progress();
@@ -224,7 +227,7 @@ impl Arguments {
         let routing = Routing::new(&world);
         let Some(then) = of(&routing, subject)? else { return Ok(Exit::Yes) };
         let routes = written(&then.carriers, &made.then);
-        let proof = self.proof.prove(ui, connection, due(&routing, then.host, &routes))?;
+        let proof = self.proof.prove(ui, connection, due(&routing, then.host, &routes), &interrupts)?;
         let exit = proof.exit();
         prepared.proof = Some(proof);
         Ok(exit)

@@ -1,9 +1,9 @@
 //! `run SERVICE`: step by step to the new version, as long as the gate lets it.
 
+use std::cell::OnceCell;
 use std::time::{Duration, Instant, SystemTime};
 
 use mesh_cli::dry_run::DryRun;
-use mesh_cli::interrupt::Interrupts;
 use mesh_cli::output::Output;
 use mesh_cli::text::{dim, plain};
 use mesh_cli::{Exit, Failure, Loaded, Table, Ui};
@@ -208,6 +208,7 @@ impl Arguments {
             sink: &sink,
             how: How { dry_run: DryRun::None, output: Output::Table, quiet: true },
             proof: shift.proof,
+            interrupts: OnceCell::new(),
         };
         let notes = [(course::ANNOTATION, serde_json::to_string(&run).ok())];
         let going = Going {
@@ -221,7 +222,6 @@ impl Arguments {
             gate,
             alpha,
             teller,
-            interrupts: Interrupts::take(),
             begun: Instant::now(),
             why: Vec::new(),
             is_refused: false,
@@ -380,7 +380,6 @@ struct Going<'a> {
     gate: Gate,
     alpha: Alpha,
     teller: Teller<'a>,
-    interrupts: Interrupts,
     begun: Instant,
     /// Why it goes back, or ends.
     why: Vec<String>,
@@ -411,7 +410,7 @@ impl Going<'_> {
                 Action::Back => self.back()?,
                 Action::End(end) => return self.end(end, &course),
             };
-            let interrupted = self.interrupts.was() && !matches!(action, Action::Back);
+            let interrupted = self.shifts.interrupts().borrow_mut().was() && !matches!(action, Action::Back);
             action = course.on(&event);
             // What was done is known first: a failed look goes back, whatever the user wants meanwhile.
             if interrupted && !matches!(action, Action::Back | Action::End(_)) {
@@ -470,6 +469,7 @@ impl Going<'_> {
                             .collect();
                         Event::Lost
                     }
+                    _ if shifted.proof.as_ref().is_some_and(|proof| proof.interrupted) => Event::Interrupted,
                     _ => {
                         let proof = shifted.proof.unwrap_or_default();
                         self.why =
@@ -503,7 +503,7 @@ impl Going<'_> {
                 return Ok(Event::Ticked { at: self.now() });
             }
             let pause = if self.teller.is_live() { rest.min(GLANCE_EVERY) } else { rest.min(WATCH_EVERY) };
-            if self.interrupts.sleep(pause) {
+            if self.shifts.interrupts().borrow_mut().sleep(pause) {
                 return Ok(Event::Interrupted);
             }
             if self.teller.is_live() {
@@ -672,23 +672,25 @@ mod tests {
     #[test]
     fn the_documented_numbers_of_requests_are_those_of_the_gate() {
         let settings = Settings { interval: 120.0, max_wait: 360.0, ..Settings::default() };
-        let steps = [10, 25, 50, 100];
-        let looks = settings.plan(&steps, 15.0).looks();
-        let alpha = Alpha { total: ALPHA, steps: 4, looks };
-        let mut table = format!("| `--max-error-rate` | none fails | 1 fails | 5 fail |\n{}", "| ---: ".repeat(4));
-        table.push('|');
-        for limit in ["5%", "2%", "1%", "0.5%", "0.1%"] {
-            let rate = fraction(limit).unwrap();
-            let of = |failed| proportion::needed(failed, rate, alpha.pass() / 2.0).unwrap();
+        let alpha = Alpha { total: ALPHA, steps: 4, looks: settings.plan(&[10, 25, 50, 100], 15.0).looks() };
+        // A limit and a comparison for each reporter, and requests that went nowhere.
+        let fail = alpha.fail(5);
+        let page = include_str!("../../../../docs/canary-gate.md");
+        assert!(page.contains(&format!("up to {} looks", alpha.looks)), "{} looks", alpha.looks);
+        for percent in [5.0, 2.0, 1.0, 0.5, 0.1, 50.0] {
+            let rate = percent / 100.0;
+            let of = |failed, alpha| proportion::needed(failed, rate, alpha).unwrap_or_default();
+            let [none, one, five] = [0, 1, 5].map(|failed| of(failed, alpha.pass()));
+            let compared = of(0, alpha.pass() / 2.0);
             let settings =
                 Settings { max_error_rate: Some(rate), tolerance: Some(rate), ..Settings::default() };
-            // What `run` says before it begins is the first column.
-            assert_eq!(needs(&settings, alpha), Some(of(0)));
-            table.push_str(&format!("\n| {limit} | {} | {} | {} |", of(0), of(1), of(5)));
+            // What a run says before it begins.
+            assert_eq!(needs(&settings, alpha), Some(compared));
+            let certain = (0..=100).find(|failed| proportion::lower(*failed, 100, fail) > rate);
+            let certain = certain.unwrap_or_default();
+            let row = format!("| {percent} % | {none} | {one} | {five} | {compared} | {certain} |");
+            println!("{row}");
+            assert!(page.contains(&row), "docs/canary-gate.md lacks {row}");
         }
-        println!("{looks} looks\n{table}");
-        let page = include_str!("../../../../docs/canary-gate.md");
-        assert!(page.contains(&table), "docs/canary-gate.md lacks:\n{table}");
-        assert!(page.contains(&format!("at most {looks} looks")), "{looks} looks");
     }
 }

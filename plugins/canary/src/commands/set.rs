@@ -1,5 +1,6 @@
 //! `set SERVICE WEIGHT`: the canary gets that many percent.
 
+use mesh_cli::dry_run::DryRun;
 use mesh_cli::{Exit, Failure, Ui};
 
 use crate::attempt;
@@ -19,6 +20,9 @@ kubectl mesh-canary set payment 10 --try 15m
 # Only see what would be written
 kubectl mesh-canary set payment 50 --dry-run -o yaml
 
+# See how it spreads
+kubectl mesh-canary set payment 50 -w
+
 # In manifests, in place
 kubectl mesh-canary set payment 50 -f deploy/
 ")]
@@ -37,7 +41,7 @@ pub(crate) struct Arguments {
     attempt: Option<u64>,
     #[command(flatten)]
     view: status::ViewArgs,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Flags")]
     shift: ShiftArgs,
 }
 
@@ -57,6 +61,10 @@ impl Arguments {
         if self.weight.is_some() || self.resume || self.attempt.is_some() {
             return self.run(ui);
         }
+        self.status(ui)
+    }
+
+    fn status(&self, ui: &Ui) -> Result<Exit, Failure> {
         let status = status::Arguments {
             service: self.service()?.to_owned(),
             canary: self.shift.canary.clone(),
@@ -72,7 +80,20 @@ impl Arguments {
         self.service.as_deref().ok_or_else(|| Failure::usage("no service is named"))
     }
 
+    /// Shifts, and watches what becomes of it where that is wanted.
     pub(crate) fn run(&self, ui: &Ui) -> Result<Exit, Failure> {
+        let is_written =
+            self.shift.dry_run.dry_run == DryRun::None && self.shift.source.connection().is_some();
+        if self.view.watch && !is_written {
+            return Err(Failure::usage("--watch watches a cluster after a shift, and none is made there"));
+        }
+        match self.make(ui)? {
+            Exit::Yes if self.view.watch => self.status(ui),
+            exit => Ok(exit),
+        }
+    }
+
+    fn make(&self, ui: &Ui) -> Result<Exit, Failure> {
         if self.resume {
             return self.shift.shift(ui, "set", self.service()?, Goal::Rest);
         }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use mesh_cli::interrupt::Interrupts;
+use mesh_cli::layout::{self, Rows};
 use mesh_cli::live::Live;
 use mesh_cli::output::{self, Output};
 use mesh_cli::text::{Line, Styled, bad, dim, good, plain, strong, warn};
@@ -17,7 +18,7 @@ use mesh_source::prometheus::Prometheus;
 use crate::standing::{RouteStanding, Standing};
 use crate::subject::Subject;
 use crate::traffic::{PrometheusArgs, Search, lately};
-use crate::words::{between, fraction, per_second, rows};
+use crate::words::{between, fraction, per_second};
 
 /// What a look of `--watch` reads anew: weights, subsets, pods. All else is as at the first look.
 const WATCHED: [Kind; 3] = [Kind::VirtualService, Kind::DestinationRule, Kind::Pod];
@@ -47,7 +48,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) view: ViewArgs,
     /// Output format.
-    #[arg(short, long, default_value = "table", value_parser = Output::one_of(&[Output::Table, Output::Wide, Output::Json, Output::Yaml, Output::Name]))]
+    #[arg(short, long, help_heading = "Flags", default_value = "table", value_parser = Output::one_of(&[Output::Table, Output::Wide, Output::Json, Output::Yaml, Output::Name]))]
     pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
@@ -114,16 +115,15 @@ impl Arguments {
         let loaded = self.source.load_only(ui, &KINDS)?;
         let routing = Routing::new(&loaded.world);
         let subject = Subject::find(ui, &routing, &loaded, &self.service)?;
-        let named = self.canary.as_deref();
-        if named.is_some() {
-            subject.canary(named)?;
+        if self.canary.is_some() {
+            subject.canary(self.canary.as_deref())?;
         }
         let prometheus = search.map_or(Err(None), |search| search.end().map_err(Some));
         let numbers = |subject: &Subject<'_, '_>| match &prometheus {
             Ok(prometheus) => lately(prometheus, subject).map_err(Some),
             Err(why) => Err(why.clone()),
         };
-        let standing = Standing::of(&subject, named, numbers(&subject));
+        let standing = Standing::of(&subject, self.canary.as_deref(), numbers(&subject));
         match (&connection, view.watch) {
             (Some(connection), true) => {
                 self.watch(ui, connection, &loaded, standing, prometheus.as_ref().map_err(Clone::clone))
@@ -314,19 +314,25 @@ fn brief(standing: &Standing) -> String {
 }
 
 fn words(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> {
-    ui.answer(headline(standing))?;
+    layout::say(ui, 0, 2, headline(standing, true).parts())?;
     ui.answer("")?;
     if standing.routes.is_empty() {
-        ui.answer(
-            "no VirtualService routes to it: its pods share the requests evenly, whatever their version",
-        )?;
+        let text =
+            "no VirtualService routes to it: its pods share the requests evenly, whatever their version";
+        layout::say(ui, 0, 2, [plain(text)])?;
     } else {
-        let route = |route: &RouteStanding| {
-            let place = if route.has_match { format!("{} (with match)", route.at) } else { route.at.clone() };
-            vec![strong(&route.route), plain(weights(route)), in_force(route), dim(place)]
-        };
-        let all: Vec<Vec<Styled>> = standing.routes.iter().map(route).collect();
-        rows(ui, &["ROUTE", "WEIGHTS", "IN FORCE FOR", "WHERE"], &all)?;
+        // In a cluster a route stands in the object that its name begins with.
+        let has_places = standing.routes.iter().any(|route| route.at != route.virtual_service);
+        let mut headers = vec!["ROUTE", "WEIGHTS", "IN FORCE FOR"];
+        headers.extend(has_places.then_some("WHERE"));
+        let mut rows = Rows::new(1, &headers);
+        for route in &standing.routes {
+            let name =
+                if route.has_match { format!("{} (with match)", route.route) } else { route.route.clone() };
+            let place = has_places.then(|| dim(&route.at));
+            rows.row([strong(name), plain(weights(route)), in_force(route)].into_iter().chain(place));
+        }
+        rows.show(ui, false)?;
         ui.answer("")?;
         versions(ui, standing, is_wide)?;
     }
@@ -368,18 +374,14 @@ fn words(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn headline(standing: &Standing) -> Line {
-    let line = strong(&standing.service);
-    match (&standing.canary, standing.percent) {
-        (Some(canary), Some(percent)) => {
-            line + format!(": {percent:.0} % to {canary}, the canary ({})", standing.because).as_str()
-        }
-        (Some(canary), None) => {
-            line + format!(": {canary} is the canary ({}); its share differs by route", standing.because)
-                .as_str()
-        }
-        (None, _) => line + format!(": no canary ({})", standing.because).as_str(),
-    }
+fn headline(standing: &Standing, with_reason: bool) -> Line {
+    let because = if with_reason { format!(" ({})", standing.because) } else { String::new() };
+    let text = match (&standing.canary, standing.percent) {
+        (Some(canary), Some(percent)) => format!("{percent:.0} % to {canary}, the canary{because}"),
+        (Some(canary), None) => format!("{canary} is the canary{because}; its share differs by route"),
+        (None, _) => standing.because.clone(),
+    };
+    strong(&standing.service) + format!(": {text}")
 }
 
 fn versions(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> {
@@ -391,7 +393,7 @@ fn versions(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> 
         }
     }
     headers.extend(["WORKLOADS", "LABELS"]);
-    let mut all = Vec::new();
+    let mut all = Rows::new(1, &headers);
     for version in &standing.versions {
         let ready = match (version.ready, version.endpoints) {
             (Some(ready), Some(endpoints)) => {
@@ -436,15 +438,15 @@ fn versions(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> 
                 None if version.subset.is_empty() => dim(version.host.clone()),
                 None => bad("no DestinationRule defines this subset"),
             }));
-            all.push(row);
+            all.row(row);
         }
     }
-    rows(ui, &headers, &all)
+    all.show(ui, false)
 }
 
 /// The watch on a terminal.
 fn view_of(standing: &Standing, state: &Styled, width: usize) -> Vec<Line> {
-    let mut lines = vec![headline(standing)];
+    let mut lines = vec![headline(standing, false)];
     for route in standing.routes.iter().filter(|route| !route.in_force.is_empty()) {
         lines.push(dim(format!("{}  ", route.route)) + plain(weights(route)));
     }
@@ -467,10 +469,7 @@ fn view_of(standing: &Standing, state: &Styled, width: usize) -> Vec<Line> {
         }
         lines.push(line + "  " + dim(ready));
     }
-    if let Some(why) = &standing.no_traffic {
-        lines.push(dim(format!("no numbers: {why}")).into());
-    }
-    lines.push(dim(format!("{}  ", clock())) + state.clone());
-    lines.push(dim("Ctrl-C ends the watch, and changes nothing").into());
+    lines.extend(layout::lines(Some(width.saturating_sub(1)), 0, 2, [state.clone()]));
+    lines.push(dim(format!("{}  Ctrl-C ends the watch, and changes nothing", clock())).into());
     lines
 }

@@ -7,7 +7,7 @@ use crate::routing::action::Action;
 use crate::routing::registry::Host;
 use crate::routing::table::Table;
 use crate::routing::{Callers, Proxy, Routing};
-use crate::virtual_service::{Destination, Place, VirtualService};
+use crate::virtual_service::{CallerMatch, ConnectionRoute, Destination, Place, VirtualService};
 
 /// Which list of a VirtualService a route is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +35,8 @@ pub struct Carrier<'r> {
     pub destinations: &'r [Destination],
     /// Whether it takes only some requests.
     pub has_match: bool,
+    /// The ports that its matches ask for; any where empty.
+    pub ports: BTreeSet<u16>,
     /// Whom it is in force for.
     pub in_force: Vec<Client>,
 }
@@ -99,14 +101,17 @@ fn routes<'r>(routing: &'r Routing<'_>, host: &'r Host) -> Vec<Carrier<'r>> {
     for one in routing.virtual_services.all() {
         let http = one.http.iter().map(|route| {
             let name = Some(&route.name).filter(|name| !name.is_empty());
-            (Layer::Http, name, &route.place, &route.destinations, !route.matches.is_empty())
+            let asked: Vec<&CallerMatch> = route.matches.iter().map(|matches| &matches.caller).collect();
+            (Layer::Http, name, &route.place, &route.destinations, asked)
         });
-        let tls = one.tls.iter().map(|route| (Layer::Tls, None, &route.place, &route.destinations, true));
-        let tcp = one
-            .tcp
-            .iter()
-            .map(|route| (Layer::Tcp, None, &route.place, &route.destinations, !route.matches.is_empty()));
-        for (layer, name, place, destinations, has_match) in http.chain(tls).chain(tcp) {
+        let connection = |layer: Layer, routes: &'r [ConnectionRoute]| {
+            routes.iter().map(move |route| {
+                let asked: Vec<&CallerMatch> = route.matches.iter().map(|matches| &matches.caller).collect();
+                (layer, None, &route.place, &route.destinations, asked)
+            })
+        };
+        let other = connection(Layer::Tls, &one.tls).chain(connection(Layer::Tcp, &one.tcp));
+        for (layer, name, place, destinations, asked) in http.chain(other) {
             // A delegate's route stands once, however many roots lead to it.
             if !leads(destinations) || !seen.insert(place.key()) {
                 continue;
@@ -117,7 +122,9 @@ fn routes<'r>(routing: &'r Routing<'_>, host: &'r Host) -> Vec<Carrier<'r>> {
                 name: name.cloned().unwrap_or_else(|| short(&place.pointer)),
                 place: place.clone(),
                 destinations,
-                has_match,
+                has_match: !asked.is_empty(),
+                // One match without a port takes them all.
+                ports: asked.iter().map(|asked| asked.port).collect::<Option<_>>().unwrap_or_default(),
                 in_force: Vec::new(),
             });
         }

@@ -87,7 +87,7 @@ impl History {
         self
     }
 
-    /// Without its last step, as `undo` leaves it; the canary is that of the step before.
+    /// The last step.
     #[must_use]
     pub fn last(&self) -> Option<&Step> {
         self.steps.last()

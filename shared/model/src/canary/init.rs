@@ -73,7 +73,21 @@ pub fn init(
     let own: Vec<&Carrier<'_>> =
         carriers.iter().filter(|carrier| carrier.virtual_service.is_for_mesh()).collect();
     if own.is_empty() {
-        plan.then.push(Change::Create(virtual_service(service, host, stable, rest)));
+        let name = free(routing, Kind::VirtualService, service);
+        plan.then.extend(virtual_service(service, host, stable, rest, name).map(Change::Create));
+        let tls: Vec<String> = host
+            .ports
+            .iter()
+            .filter(|port| port.speaks == Speaks::Tls)
+            .map(|port| port.number.to_string())
+            .collect();
+        if !tls.is_empty() {
+            plan.notes.push(format!(
+                "port {} is TLS and is not split: a tls route takes the server names that it lists only, and \
+                 callers with another one would be cut off",
+                tls.join(", ")
+            ));
+        }
     }
     for (object, routes) in by_object(carriers) {
         let patch = split(&object, &routes, host, stable, rest).map_err(NoInit::Mismatch)?;
@@ -162,7 +176,8 @@ fn subsets(
             rule.key()
         ));
     }
-    plan.first.push(Change::Create(made(Kind::DestinationRule, service, spec)));
+    let name = free(routing, Kind::DestinationRule, service);
+    plan.first.push(Change::Create(made(Kind::DestinationRule, service, name, spec)));
     Ok(())
 }
 
@@ -211,7 +226,14 @@ fn split(
     Ok(edit.patch())
 }
 
-fn virtual_service(service: &Service, host: &Host, stable: &str, rest: &[String]) -> Object {
+/// The VirtualService of a service that has none; `None` where no port can be split.
+fn virtual_service(
+    service: &Service,
+    host: &Host,
+    stable: &str,
+    rest: &[String],
+    name: String,
+) -> Option<Object> {
     let route = |port: Option<u16>| -> Vec<Value> {
         let entry = |version: &str, weight: u32| {
             let mut destination = json!({ "host": host.name, "subset": version });
@@ -227,26 +249,32 @@ fn virtual_service(service: &Service, host: &Host, stable: &str, rest: &[String]
     if host.ports.iter().any(|port| port.speaks.may_be_http()) {
         spec.insert("http".to_owned(), json!([{ "route": route(None) }]));
     }
-    let of = |wanted: Speaks| host.ports.iter().filter(move |port| port.speaks == wanted);
-    let tcp: Vec<Value> = of(Speaks::Tcp)
+    let tcp: Vec<Value> = host
+        .ports
+        .iter()
+        .filter(|port| port.speaks == Speaks::Tcp)
         .map(|port| json!({ "match": [{ "port": port.number }], "route": route(Some(port.number)) }))
         .collect();
-    let tls: Vec<Value> = of(Speaks::Tls)
-        .map(|port| {
-            json!({ "match": [{ "port": port.number, "sniHosts": [host.name] }], "route": route(Some(port.number)) })
-        })
-        .collect();
-    for (name, routes) in [("tcp", tcp), ("tls", tls)] {
-        if !routes.is_empty() {
-            spec.insert(name.to_owned(), Value::Array(routes));
-        }
+    if !tcp.is_empty() {
+        spec.insert("tcp".to_owned(), Value::Array(tcp));
     }
-    made(Kind::VirtualService, service, Value::Object(spec))
+    let has_routes = spec.len() > 1;
+    has_routes.then(|| made(Kind::VirtualService, service, name, Value::Object(spec)))
 }
 
-/// An object of ours beside the Service, with its name.
-fn made(kind: Kind, service: &Service, spec: Value) -> Object {
-    let (namespace, name) = (service.object.namespace.clone(), service.object.name.clone());
+/// The Service's name, or where an object of the kind has it already, that with `-versions` behind it.
+fn free(routing: &Routing<'_>, kind: Kind, service: &Service) -> String {
+    let Object { namespace, name, .. } = service.object.as_ref();
+    let objects = routing.world().objects();
+    let is_taken = |name: &str| {
+        objects.iter().any(|one| one.kind == kind && one.namespace == *namespace && one.name == name)
+    };
+    if is_taken(name) { format!("{name}-versions") } else { name.clone() }
+}
+
+/// An object of ours beside the Service.
+fn made(kind: Kind, service: &Service, name: String, spec: Value) -> Object {
+    let namespace = service.object.namespace.clone();
     let value = json!({
         "apiVersion": "networking.istio.io/v1",
         "kind": kind.name(),

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::canary::carrier::Carrier;
+use crate::canary::carrier::{Carrier, Layer};
 use crate::canary::plan::Moving;
 use crate::canary::version::Version;
 use crate::canary::weights::percent;
 use crate::routing::action::Cluster;
-use crate::routing::registry::Host;
+use crate::routing::registry::{Host, Speaks};
 use crate::routing::{Callers, Routing};
 
 /// Why callers would get 503 for the canary's share.
@@ -166,9 +166,11 @@ fn clusters(
         // Without a port it is the one that the caller asks for, or the only one.
         let known = proxy.scope.host(&host.name).map(|known| known.ports.as_slice()).unwrap_or_default();
         let asked = known.iter().filter(|port| match carrier.layer {
-            crate::canary::carrier::Layer::Http => port.speaks.may_be_http(),
-            _ => !matches!(port.speaks, crate::routing::registry::Speaks::Http),
+            Layer::Http => port.speaks.may_be_http(),
+            Layer::Tls => port.speaks == Speaks::Tls,
+            Layer::Tcp => matches!(port.speaks, Speaks::Tcp | Speaks::Sniffed),
         });
+        let asked = asked.filter(|port| carrier.ports.is_empty() || carrier.ports.contains(&port.number));
         asked.map(|port| of(port.number)).collect()
     })
     .collect()

@@ -404,3 +404,35 @@ fn a_canary_like_stable_seldom_fails_the_comparison() {
     assert!(failed(0.02) <= 25);
     assert!(failed(0.08) > 450);
 }
+
+/// What docs/canary-gate.md says in numbers and in PromQL.
+#[test]
+fn the_documentation_says_what_is_so() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/canary-gate.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    // The defaults of `run`: four steps, with 15 looks each; five checks in each look.
+    let alpha = Alpha { steps: 4, looks: 15, ..Alpha::default() };
+    let needed = |failures, limit, alpha| proportion::needed(failures, limit, alpha).unwrap();
+    let mut missing = Vec::new();
+    for (limit, name) in
+        [(0.05, "5 %"), (0.02, "2 %"), (0.01, "1 %"), (0.005, "0.5 %"), (0.001, "0.1 %"), (0.5, "50 %")]
+    {
+        let [none, one, five] = [0, 1, 5].map(|failures| needed(failures, limit, alpha.pass()));
+        let compared = needed(0, limit, alpha.pass() / 2.0);
+        let fails = (1..=100).find(|&bad| proportion::lower(bad, 100, alpha.fail(5)) > limit).unwrap();
+        let row = format!("| {name} | {none} | {one} | {five} | {compared} | {fails} |");
+        missing.extend((!page.contains(&row)).then_some(row));
+    }
+    let service = query::ServiceName { namespace: "orders".into(), name: "payment".into() };
+    let unrouted = query::unrouted(&service, 60.0 + query::LOOKBACK);
+    let queries = [query::requests(&service, 60.0 + query::LOOKBACK), query::latency(&service, 60.0)];
+    missing.extend(queries.into_iter().chain(unrouted).filter(|text| !page.contains(text)));
+    assert!(missing.is_empty(), "docs/canary-gate.md lacks:\n{}", missing.join("\n"));
+    // The same row by judging: one request less does not pass.
+    let verdict = |requests, failures| {
+        let limits = Limits { max_error_rate: Some(0.01), tolerance: None, latency: Vec::new(), alpha };
+        judge(&counted(seen(4000, 0), seen(requests, failures)), &limits).verdict
+    };
+    let least = needed(1, 0.01, alpha.pass());
+    assert_eq!([verdict(least, 1), verdict(least - 1, 1)], [Verdict::Pass, Verdict::Inconclusive]);
+}

@@ -132,6 +132,9 @@ impl<'w> Builder<'_, 'w> {
         let name = name.map(str::to_ascii_lowercase);
         let chains = self.tls_ways(listeners, target);
         let ways: Vec<Chain> = chains.iter().map(|(chain, _)| chain.clone()).collect();
+        if Chain::clash(&ways) {
+            return Some(Tls::Refused);
+        }
         let taken = Chain::choose(&ways, None, name.as_deref())?;
         let at = ways.iter().position(|way| std::ptr::eq(way, taken))?;
         let (chain, table) = chains.into_iter().nth(at)?;
@@ -210,6 +213,11 @@ impl<'w> Builder<'_, 'w> {
                     joined.redirects |= server.https_redirect;
                     joined.routes.extend(routes.iter().cloned());
                 }
+            }
+            // Every host of such a server redirects, also those that no VirtualService has.
+            for host in server.hosts.iter().filter(|_| server.https_redirect) {
+                let joined = hosts.entry(host.to_ascii_lowercase());
+                joined.or_insert_with(|| Joined { port: server.port, ..Joined::default() }).redirects = true;
             }
         }
         Table { name, hosts: collapse(hosts), catches_all: false }
@@ -291,6 +299,8 @@ pub(crate) enum Tls {
     Ends(Table),
     /// It passes it on.
     Passes(Chain),
+    /// Two servers are for the same names, so that Envoy refuses the listener.
+    Refused,
 }
 
 impl Chain {
@@ -362,7 +372,8 @@ fn collapse(hosts: BTreeMap<String, Joined>) -> Vec<VirtualHost> {
         let mut routes = joined.routes;
         routes.sort_by_key(Route::is_catch_all);
         let name = format!("{domain}:{}", joined.port);
-        collapsed.push((like, VirtualHost { name, domains: vec![domain], routes }));
+        let redirects = like.1;
+        collapsed.push((like, VirtualHost { name, domains: vec![domain], routes, redirects }));
     }
     collapsed.into_iter().map(|(_, host)| host).collect()
 }

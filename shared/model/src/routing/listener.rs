@@ -3,6 +3,7 @@
 //! Rules: `buildSidecarOutboundListeners` in `pilot/pkg/networking/core/listener.go`, the filter chains of
 //! `pilot/pkg/networking/core/tls.go`.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -10,7 +11,7 @@ use ipnet::IpNet;
 use crate::host;
 use crate::routing::action::{Cluster, Weighted};
 use crate::routing::registry::{Addressing, Registry, Speaks};
-use crate::routing::scope::{Egress, Known, Scope};
+use crate::routing::scope::{Bind, Egress, Known, Scope};
 use crate::routing::table::{Caller, short_names};
 use crate::virtual_service::{Destination, Place, VirtualService};
 
@@ -77,6 +78,25 @@ impl Chain {
         within().find(|chain| chain.name_fit(server_name) == Some(best))
     }
 
+    /// Whether two of them are for the same connections. Envoy refuses such a listener as a whole and keeps the
+    /// one that it had (`tests/envoy/MEASURED.md`).
+    #[must_use]
+    pub fn clash(chains: &[Self]) -> bool {
+        let mut seen = BTreeSet::new();
+        let each = |list: &[String]| if list.is_empty() { vec![String::new()] } else { list.to_vec() };
+        chains.iter().any(|chain| {
+            let subnets = each(&chain.subnets);
+            // The name `*` is as good as none.
+            let any_name = chain.server_names.iter().any(|name| name == "*");
+            let names = if any_name { vec![String::new()] } else { each(&chain.server_names) };
+            let asked =
+                subnets.iter().flat_map(|subnet| names.iter().map(|name| (normal(subnet), name.clone())));
+            // One that repeats itself within its own lists is not two.
+            let asked: BTreeSet<_> = asked.collect();
+            asked.into_iter().any(|one| !seen.insert(one))
+        })
+    }
+
     /// Whether some chain is for the subnet of an address, so that even HTTP goes that way.
     #[must_use]
     pub(crate) fn any_around(chains: &[Self], address: Option<IpAddr>) -> bool {
@@ -98,27 +118,26 @@ pub enum Http {
 pub struct Listener {
     /// How HTTP is routed, if it is known as such.
     pub http: Option<Http>,
-    /// Whether HTTP is told from other bytes by how it begins.
-    is_sniffed: bool,
     /// The ways for all else.
     pub chains: Vec<Chain>,
+    /// Whether HTTP alone is spoken: then other bytes have no way, not even the one for what is unknown.
+    pub is_http_only: bool,
     is_locked: bool,
 }
 
 impl Listener {
-    /// Whether two of its ways are for the same connections. Envoy refuses such a listener as a whole and
-    /// keeps the one that it had (`tests/envoy/MEASURED.md`).
+    /// Whether two of its ways are for the same connections ([`Chain::clash`]).
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        let alike = |one: &Chain, other: &Chain| {
-            let sorted = |list: &[String]| list.iter().cloned().collect::<std::collections::BTreeSet<_>>();
-            sorted(&one.server_names) == sorted(&other.server_names)
-                && sorted(&one.subnets) == sorted(&other.subnets)
-        };
-        self.chains.iter().enumerate().any(|(at, one)| {
-            self.chains.get(at + 1..).unwrap_or_default().iter().any(|other| alike(one, other))
-        })
+        Chain::clash(&self.chains)
     }
+}
+
+/// A block of addresses in one way of writing: `10.0.0.1` is `10.0.0.1/32`.
+fn normal(subnet: &str) -> String {
+    let single = || subnet.parse::<IpAddr>().map(IpNet::from).ok();
+    let block = subnet.parse::<IpNet>().ok().or_else(single);
+    block.map_or_else(|| subnet.to_owned(), |block| block.trunc().to_string())
 }
 
 /// What a listener is looked up by: the address of one host, or none for all.
@@ -148,8 +167,8 @@ impl<'r> Builder<'_, 'r> {
         for egress in &self.scope.egress {
             match egress.port {
                 Some((number, _)) if number != port => {}
-                // Callers reach it by its own address only, which is not that of a host.
-                Some(_) if egress.has_bind || egress.is_http_proxy => {}
+                // It is reached at an address of the loopback device only.
+                Some(_) if egress.is_http_proxy => {}
                 Some((_, speaks)) => {
                     for known in &egress.hosts {
                         self.add(&mut listeners, egress, known, speaks, port, known.host.address);
@@ -161,7 +180,8 @@ impl<'r> Builder<'_, 'r> {
                     }
                     for known in &egress.hosts {
                         let Some(one) = known.port(port) else { continue };
-                        let by_pod = known.host.kind.is_passthrough()
+                        let by_pod = egress.bind.is_none()
+                            && known.host.kind.is_passthrough()
                             && known.host.address.is_none()
                             && matches!(one.speaks, Speaks::Tcp | Speaks::Tls | Speaks::Sniffed);
                         if !by_pod {
@@ -173,7 +193,8 @@ impl<'r> Builder<'_, 'r> {
                         if pods.is_empty() && !selects {
                             self.add(&mut listeners, egress, known, one.speaks, port, None);
                         }
-                        for pod in pods.into_iter().filter(|pod| !self.own.contains(pod)) {
+                        // What has only a name gets no listener, and yet is one of them.
+                        for pod in pods.into_iter().flatten().filter(|pod| !self.own.contains(pod)) {
                             self.add(&mut listeners, egress, known, one.speaks, port, Some(pod));
                         }
                     }
@@ -195,13 +216,19 @@ impl<'r> Builder<'_, 'r> {
         if known.host.kind == Addressing::Alias || speaks == Speaks::Udp {
             return;
         }
-        let key = if speaks == Speaks::Http { None } else { address };
+        // At an address of the listener's own, that of the host is not looked at; a socket has none.
+        let (key, blocks) = match egress.bind {
+            Some(Bind::Address(bind)) => ((!bind.is_unspecified()).then_some(bind), Vec::new()),
+            Some(Bind::Socket) => return,
+            None if speaks == Speaks::Http => (None, Vec::new()),
+            None => (address, known.host.block.iter().cloned().collect()),
+        };
         let existing = listeners.iter().position(|(other, _)| *other == key);
         let existing = existing.and_then(|at| listeners.get_mut(at)).map(|(_, listener)| listener);
         if existing.as_ref().is_some_and(|listener| listener.is_locked) {
             return;
         }
-        let chains = || self.chains(egress, known, speaks, port, address);
+        let chains = || self.chains(egress, known, speaks, port, key, &blocks);
         let http = || match (speaks, key) {
             (Speaks::Sniffed, Some(_)) => Http::OfHost(known.host.name.clone()),
             _ => Http::OfPort,
@@ -210,25 +237,26 @@ impl<'r> Builder<'_, 'r> {
             (Speaks::Http, Some(listener)) => {
                 if listener.http.is_none() {
                     listener.http = Some(http());
-                    listener.is_sniffed = true;
                 }
             }
             (Speaks::Http, None) => {
                 let http = Some(http());
-                listeners.push((key, Listener { http, is_sniffed: true, ..Listener::default() }));
+                listeners.push((key, Listener { http, is_http_only: key.is_some(), ..Listener::default() }));
             }
             (Speaks::Sniffed, Some(listener)) => {
                 if listener.http.is_none() {
                     merge(&mut listener.chains, chains());
                     listener.http = Some(http());
-                    listener.is_sniffed = true;
                 }
             }
             (Speaks::Sniffed, None) => {
                 let (http, chains) = (Some(http()), chains());
-                listeners.push((key, Listener { http, is_sniffed: true, chains, is_locked: false }));
+                listeners.push((key, Listener { http, chains, ..Listener::default() }));
             }
-            (_, Some(listener)) => merge(&mut listener.chains, chains()),
+            (_, Some(listener)) => {
+                merge(&mut listener.chains, chains());
+                listener.is_http_only = false;
+            }
             (_, None) => listeners.push((key, Listener { chains: chains(), ..Listener::default() })),
         }
     }
@@ -239,7 +267,8 @@ impl<'r> Builder<'_, 'r> {
         known: &Known<'r>,
         speaks: Speaks,
         port: u16,
-        address: Key,
+        key: Key,
+        blocks: &[String],
     ) -> Vec<Chain> {
         let name = &known.host.name;
         let of_host = || {
@@ -248,10 +277,9 @@ impl<'r> Builder<'_, 'r> {
                 .filter_map(|number| Some((number, self.virtual_services.get(number)?)))
                 .filter(move |(_, one)| one.hosts.iter().any(|host| host::overlap(host, name)))
         };
-        let blocks: Vec<String> = known.host.block.iter().cloned().collect();
         let mut chains = Vec::new();
         if speaks == Speaks::Tls {
-            let mut subnets = blocks.clone();
+            let mut subnets = blocks.to_vec();
             let mut seen = Vec::new();
             for (number, one) in of_host() {
                 for route in one.tls.iter().filter(|route| !route.destinations.is_empty()) {
@@ -279,7 +307,7 @@ impl<'r> Builder<'_, 'r> {
             }
             if chains.is_empty() {
                 // At an address of its own or of a pod it needs no name to be told from others.
-                let shares_address = !subnets.is_empty() || known.host.address.is_none() && address.is_none();
+                let shares_address = !subnets.is_empty() || known.host.address.is_none() && key.is_none();
                 let mut server_names = Vec::new();
                 if shares_address {
                     server_names.push(name.clone());
@@ -302,13 +330,13 @@ impl<'r> Builder<'_, 'r> {
                     place: Some(route.place.clone()),
                 };
                 if route.matches.is_empty() {
-                    chains.push(chain(blocks, true));
+                    chains.push(chain(blocks.to_vec(), true));
                     return chains;
                 }
                 let mut subnets: Vec<String> = Vec::new();
                 for matches in route.matches.iter().filter(|m| self.caller.fits_connection(&m.caller, port)) {
                     if matches.destination_subnets.is_empty() {
-                        chains.push(chain(blocks, true));
+                        chains.push(chain(blocks.to_vec(), true));
                         return chains;
                     }
                     subnets.extend(matches.destination_subnets.iter().cloned());
@@ -318,7 +346,7 @@ impl<'r> Builder<'_, 'r> {
                 }
             }
         }
-        chains.push(self.default_chain(known, port, Vec::new(), blocks));
+        chains.push(self.default_chain(known, port, Vec::new(), blocks.to_vec()));
         chains
     }
 

@@ -371,9 +371,9 @@ impl Registry {
         entry.endpoints.iter().map(|one| endpoint(&one.address, one.labels.clone())).collect()
     }
 
-    /// The addresses of what takes connections to a host's port, ready or not.
-    pub(crate) fn instances(&self, host: &Host, port: &Port) -> Vec<IpAddr> {
-        self.by_number(host, port).into_iter().filter_map(|one| one.address).collect()
+    /// The addresses of what takes connections to a host's port, ready or not; `None` for what has a name.
+    pub(crate) fn instances(&self, host: &Host, port: &Port) -> Vec<Option<IpAddr>> {
+        self.by_number(host, port).into_iter().map(|one| one.address).collect()
     }
 
     /// The addresses of a host's pods.

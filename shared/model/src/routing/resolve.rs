@@ -150,6 +150,7 @@ impl<'r, 'w> Proxy<'r, 'w> {
         };
         match Chain::choose(&listener.chains, address, server_name) {
             Some(chain) => self.by_chain(chain, &request.host),
+            None if listener.is_http_only => self.answer(Outcome::Reset),
             None => self.unknown(),
         }
     }
@@ -167,6 +168,7 @@ impl<'r, 'w> Proxy<'r, 'w> {
         match found.or_else(|| builder.tcp(&listeners).map(Tls::Passes)) {
             Some(Tls::Ends(table)) => self.routed(&table, request),
             Some(Tls::Passes(chain)) => self.by_chain(&chain, &request.host),
+            Some(Tls::Refused) => self.answer(Outcome::Refused),
             None => self.answer(Outcome::Reset),
         }
     }
@@ -178,6 +180,10 @@ impl<'r, 'w> Proxy<'r, 'w> {
         let mut answer = self.answer(Outcome::NotFound);
         answer.virtual_host = Some(host.name.clone());
         let name = host.name.rsplit_once(':').map_or(host.name.as_str(), |(name, _)| name);
+        if host.redirects && request.speaks != Protocol::Tls {
+            answer.outcome = Outcome::Redirect;
+            return answer;
+        }
         let route = host
             .routes
             .iter()

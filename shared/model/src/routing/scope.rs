@@ -3,6 +3,7 @@
 //! Rules: `pilot/pkg/model/sidecar.go`, `SelectVirtualServices` in `pilot/pkg/model/virtualservice.go`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use crate::host;
 use crate::mesh_config::Outbound;
@@ -39,6 +40,15 @@ impl<'r> Known<'r> {
     }
 }
 
+/// Where an egress listener listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// An address.
+    Address(IpAddr),
+    /// A socket in the file system.
+    Socket,
+}
+
 /// One egress listener of a proxy.
 #[derive(Clone, Debug)]
 pub struct Egress<'r> {
@@ -46,8 +56,8 @@ pub struct Egress<'r> {
     pub port: Option<(u16, Speaks)>,
     /// Whether callers use it as an HTTP proxy.
     pub is_http_proxy: bool,
-    /// Whether it listens on an address of its own, where callers have to send to it.
-    pub has_bind: bool,
+    /// Where it listens, if callers have to send to it there (`bind`).
+    pub bind: Option<Bind>,
     /// The hosts that callers can name here.
     pub hosts: Vec<Known<'r>>,
     /// The numbers of the VirtualServices, in the order in which they are tried.
@@ -195,6 +205,13 @@ impl Imports {
         imports
     }
 
+    /// Whether every import names one host of one namespace.
+    fn are_exact(&self) -> bool {
+        self.of.iter().all(|(from, import)| {
+            import.hosts.is_empty() || from != "*" && !import.hosts.iter().any(|host| host.starts_with('*'))
+        })
+    }
+
     /// The imports that hold for a namespace: of its own name, and of all.
     fn for_namespace(&self, namespace: &str) -> impl Iterator<Item = &Import> {
         self.of.get(namespace).into_iter().chain(self.of.get("*"))
@@ -211,7 +228,12 @@ fn egress<'r>(
     let is_http_proxy = listener.protocol.eq_ignore_ascii_case("http_proxy");
     let only = listener.port.filter(|_| !is_http_proxy);
     let mut hosts: Vec<Known<'r>> = Vec::new();
-    for host in exported_to(registry, namespace) {
+    let candidates = if imports.are_exact() {
+        one_each(registry, namespace, &imports)
+    } else {
+        exported_to(registry, namespace)
+    };
+    for host in candidates {
         if imports.for_namespace(host.namespace()).any(|import| import.excludes(&host.name)) {
             continue;
         }
@@ -242,10 +264,20 @@ fn egress<'r>(
     Egress {
         port: listener.port.map(|port| (port, Speaks::of_word(&listener.protocol))),
         is_http_proxy,
-        has_bind: listener.bind.is_some(),
+        bind: listener.bind.as_deref().map(|bind| bind.parse().map_or(Bind::Socket, Bind::Address)),
         virtual_services: selected.collect(),
         hosts,
     }
+}
+
+/// What exact imports name. They are looked up, and of a name and namespace that gives only one host: the Service,
+/// else the oldest ServiceEntry; with any wildcard beside them it would be all (`servicesForExactHosts`).
+fn one_each<'r>(registry: &'r Registry, namespace: &str, imports: &Imports) -> Vec<&'r Host> {
+    let is_named = |host: &Host| {
+        imports.of.get(host.namespace()).is_some_and(|import| import.hosts.contains(&host.name))
+            && registry.of(&host.name, host.namespace()).is_some_and(|one| std::ptr::eq(one, host))
+    };
+    registry.hosts().iter().filter(|host| is_named(host) && host.is_visible(namespace)).collect()
 }
 
 /// Of hosts with one name, those of one namespace: the caller's, else a Service's, else the first.

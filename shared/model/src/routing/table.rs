@@ -59,6 +59,9 @@ pub struct VirtualHost {
     pub domains: Vec<String>,
     /// The routes, the first that matches is taken.
     pub routes: Vec<Route>,
+    /// Whether plaintext requests are redirected to https before any route is looked at
+    /// (`tls.httpsRedirect` of a Gateway's server).
+    pub redirects: bool,
 }
 
 /// The virtual hosts behind one listener.
@@ -325,7 +328,7 @@ impl Sidecar<'_, '_> {
                     !is_anothers && taken.insert(domain.to_ascii_lowercase())
                 });
                 if !domains.is_empty() {
-                    hosts.push(VirtualHost { name, domains, routes: routes.clone() });
+                    hosts.push(VirtualHost { name, domains, routes: routes.clone(), redirects: false });
                 }
             }
         }
@@ -348,6 +351,8 @@ fn domains(known: &Known<'_>, name: &str, namespace: &str) -> (Vec<String>, Vec<
         let pods: Vec<String> = domains.iter().map(|domain| format!("*.{domain}")).collect();
         domains.extend(pods);
     }
+    // A block stands among them as it is, though no Host header is one.
+    domains.extend(known.host.block.clone());
     domains.extend(known.host.address.map(|address| match address {
         std::net::IpAddr::V4(address) => address.to_string(),
         std::net::IpAddr::V6(address) => format!("[{address}]"),

@@ -89,3 +89,20 @@ fn a_sidecar_has_no_part_in_the_routes_of_gateways() {
     let mesh = bound(gateway(HTTP), "shop/a", 1, &format!("{{route: [{TO_ALL}]}}"));
     assert_eq!(mesh.ask("client", &request("shop.example.com"), crate::support::way), "Passthrough -");
 }
+
+#[test]
+fn a_server_that_redirects_to_https_redirects_all_its_hosts() {
+    let server = "{port: {number: 80, name: http, protocol: HTTP}, hosts: [shop.example.com, www.example.com], tls: {httpsRedirect: true}}";
+    let mesh = bound(gateway(server), "shop/a", 1, &format!("{{route: [{TO_V1}]}}"));
+    assert_eq!(mesh.way("edge", "shop.example.com/"), "Redirect -");
+    // Also one that no VirtualService has.
+    assert_eq!(mesh.way("edge", "www.example.com/"), "Redirect -");
+    assert_eq!(mesh.way("edge", "other.example.com/"), "NotFound -");
+}
+
+#[test]
+fn two_servers_that_end_tls_for_the_same_names_are_refused() {
+    let other = HTTPS.replace("name: https", "name: other").replace("['*']", "['other/*']");
+    let mesh = bound(gateway(&format!("{HTTPS}, {other}")), "shop/a", 1, &format!("{{route: [{TO_V1}]}}"));
+    assert_eq!(mesh.way("edge", "tls://shop.example.com:443/a"), "Refused -");
+}

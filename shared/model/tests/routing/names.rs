@@ -66,3 +66,15 @@ fn hosts_that_nobody_registered_have_routes_on_port_80() {
     assert_eq!(mesh.way("client", "shop.example.com"), "Routed shop/a server.shop:80/=1");
     assert_eq!(mesh.way("client", "shop.example.com:70"), "Passthrough -");
 }
+
+#[test]
+fn a_block_of_addresses_is_among_the_domains_of_its_host() {
+    let entry = "{hosts: [db.example.com], addresses: [240.0.0.0/28], ports: [{number: 80, name: http, protocol: HTTP}], resolution: NONE}";
+    let mesh = Mesh::new().object("ServiceEntry", "shop/db", entry);
+    let world = mesh.world();
+    let routing = mesh_model::routing::Routing::new(&world);
+    let client = world.workloads.iter().find(|workload| workload.name == "client").expect("the client");
+    let table = routing.proxy(client).table(80, None).expect("a table");
+    let host = table.host("db.example.com").expect("its virtual host");
+    assert!(host.domains.contains(&"240.0.0.0/28".to_owned()), "{:?}", host.domains);
+}

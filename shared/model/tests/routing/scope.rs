@@ -68,3 +68,20 @@ fn a_service_that_is_not_exported_is_not_known() {
     assert_eq!(mesh.way("guest", "hidden.shop"), "Passthrough -");
     assert_eq!(mesh.way("client", "hidden.shop"), "Routed - hidden.shop:80/=1");
 }
+
+#[test]
+fn exact_imports_find_one_host_of_a_name_only() {
+    let entry = format!(
+        "{{hosts: [{SERVER}], addresses: [240.0.0.3], ports: [{{number: 8080, name: http-more, protocol: HTTP}}], resolution: STATIC, endpoints: [{{address: 192.0.2.1}}]}}"
+    );
+    let mesh = |hosts: &str| {
+        Mesh::new().aged("ServiceEntry", "shop/more", 5, &entry).object(
+            "Sidecar",
+            "shop/default",
+            &format!("{{egress: [{{hosts: [{hosts}]}}]}}"),
+        )
+    };
+    let way = |hosts: &str| mesh(hosts).way("client", &format!("{SERVER}:8080/"));
+    assert_eq!(way(&format!("shop/{SERVER}, 'other/*'")), "NoCluster - !server.shop:8080/=1");
+    assert_eq!(way(&format!("shop/{SERVER}")), "Passthrough -");
+}

@@ -76,3 +76,39 @@ fn services_of_manifests_do_not_share_a_listener_for_want_of_an_address() {
     assert_eq!(mesh.way("client", "tcp://one:5432"), "Routed - one.shop:5432/=1");
     assert_eq!(mesh.way("client", "tcp://two:5432"), "Routed - two.shop:5432/=1");
 }
+
+#[test]
+fn an_entry_without_address_has_no_listener_where_another_entry_names_endpoints_of_its_host() {
+    let tls = "hosts: [db.example.com], ports: [{number: 443, name: tls, protocol: TLS}]";
+    let mesh = Mesh::new().aged("ServiceEntry", "shop/first", 1, &format!("{{{tls}, resolution: NONE}}"));
+    let way = |mesh: &Mesh| mesh.way("client", "tls://db.example.com:443");
+    assert_eq!(way(&mesh), "Routed - db.example.com:443/=1");
+    let other = format!(
+        "{{{tls}, resolution: DNS, addresses: [240.0.0.1], endpoints: [{{address: real.example.org}}]}}"
+    );
+    assert_eq!(way(&mesh.aged("ServiceEntry", "shop/second", 2, &other)), "Passthrough -");
+}
+
+#[test]
+fn ways_whose_subnets_overlap_make_the_proxy_refuse_the_listener() {
+    let mesh = |other: &str| {
+        rules(&format!(
+            "tcp: [{{match: [{{destinationSubnets: [10.0.0.1, 10.0.0.7]}}], route: [{TO_V1}]}}, \
+             {{match: [{{destinationSubnets: [{other}]}}], route: [{TO_V2}]}}]"
+        ))
+    };
+    assert_eq!(mesh("10.0.0.1/32").way("client", "tcp://server:90"), "Refused -");
+    assert_eq!(mesh("10.0.0.0/8").way("client", "tcp://server:90"), "Routed shop/a server.shop:90/v1=1");
+}
+
+#[test]
+fn an_egress_listener_with_an_address_of_its_own_is_reached_there() {
+    let egress = "{port: {number: 90, name: p, protocol: HTTP}, bind: 10.0.0.1, hosts: ['*/*']}";
+    let mesh = rules(&format!("http: [{{route: [{TO_V1}]}}]")).object(
+        "Sidecar",
+        "shop/default",
+        &format!("{{egress: [{egress}]}}"),
+    );
+    // The port is HTTP there, whatever the Service says, and nothing else.
+    assert_eq!(mesh.way("client", "tcp://server:90"), "Reset -");
+}

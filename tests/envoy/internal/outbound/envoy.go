@@ -247,6 +247,9 @@ func whole(m *matcher.RegexMatcher, text string) bool {
 
 func headersMatch(matchers []*route.HeaderMatcher, r traffic.Request) bool {
 	headers := map[string]string{":authority": authority(r), ":method": r.Method, ":path": r.Path, ":scheme": "http"}
+	if r.Protocol == "tls" {
+		headers[":scheme"] = "https"
+	}
 	for k, v := range r.Headers {
 		headers[strings.ToLower(k)] = v
 	}

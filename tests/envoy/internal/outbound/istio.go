@@ -143,6 +143,8 @@ func Build(world *traffic.World) (out []*Config, err error) {
 		})
 		env := gen.Env()
 		env.EndpointIndex = index
+		// ServiceEntries select pods too.
+		registry.AppendWorkloadHandler(gen.ServiceEntryRegistry.WorkloadInstanceHandler)
 		gen.Run()
 		if err := env.InitNetworksManager(updater); err != nil {
 			t.Fatal(err)

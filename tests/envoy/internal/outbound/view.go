@@ -173,8 +173,9 @@ func (c *Config) Ask(r traffic.Request) Result {
 		out.Outcome = outcome(out.Action)
 		return out
 	}
-	// Bytes that are no HTTP, where HTTP is spoken.
-	if http == nil || r.Protocol != "http" {
+	// Bytes that are no HTTP, where HTTP is spoken; within TLS that ends here there is HTTP.
+	endsTLS := r.Protocol == "tls" && r.By == "gateway" && chain.TransportSocket != nil
+	if http == nil || r.Protocol != "http" && !endsTLS {
 		return out
 	}
 	out.Outcome = "404"
@@ -185,6 +186,10 @@ func (c *Config) Ask(r traffic.Request) Result {
 		return out
 	}
 	out.VirtualHost = v.Name
+	if v.RequireTls == route.VirtualHost_ALL && r.Protocol != "tls" {
+		out.Outcome = "redirect"
+		return out
+	}
 	found := routeOf(v, r)
 	if found < 0 {
 		return out

@@ -74,8 +74,13 @@ func (m *maker) request(from pod) Request {
 
 func (m *maker) toGateway(from pod) Request {
 	r := Request{Protocol: "http", Port: 80, Address: from.ip, By: "gateway"}
-	if m.chance(12) {
+	switch n := m.IntN(20); {
+	case n < 3:
 		r.Protocol, r.Port = "tls", 443
+	case n == 3:
+		r.Port = 8080
+	case n == 4:
+		r.Protocol, r.Port = "tcp", 9090
 	}
 	r.Listens = r.Port + m.shift
 	pool := append([]string{"shop.example.com", "www.example.com", "other.example.org"}, m.virtual...)
@@ -129,6 +134,11 @@ func (m *maker) find(namespace, host string) (service, bool) {
 // resolve is where the caller's DNS leads, and to what kind of thing.
 func (m *maker) resolve(namespace, host string) (string, string) {
 	s, ok := m.find(namespace, host)
+	for range 3 {
+		if ok && s.alias != "" {
+			s, ok = m.find(namespace, s.alias)
+		}
+	}
 	switch {
 	case ok && s.address != "" && s.external:
 		return s.address, "serviceEntry"
@@ -149,34 +159,42 @@ func (m *maker) fill(r *Request) {
 	switch r.Protocol {
 	case "tls":
 		r.SNI = r.Host
+		if r.By == "gateway" {
+			// HTTP is within, for gateways that end TLS.
+			m.http(r)
+		}
 	case "http":
-		r.Method, r.Path = pick(m, methods), m.aim("path", paths)
-		if m.chance(50) {
-			r.Method = "GET"
+		m.http(r)
+	}
+}
+
+func (m *maker) http(r *Request) {
+	r.Method, r.Path = pick(m, methods), m.aim("path", paths)
+	if m.chance(50) {
+		r.Method = "GET"
+	}
+	switch m.IntN(8) {
+	case 0:
+		r.Path += "/x"
+	case 1:
+		r.Path += "x"
+	case 2:
+		r.Path = strings.ToUpper(r.Path)
+	}
+	if strings.HasPrefix(r.Path, "//") {
+		r.Path = r.Path[1:]
+	}
+	if m.chance(25) {
+		r.Path += "?" + pick(m, queries) + "=" + pick(m, []string{"1", "beta", "", "2"})
+	}
+	r.Headers = map[string]string{}
+	for _, k := range keys {
+		if m.chance(35) {
+			r.Headers[k] = m.aim("value", values)
 		}
-		switch m.IntN(8) {
-		case 0:
-			r.Path += "/x"
-		case 1:
-			r.Path += "x"
-		case 2:
-			r.Path = strings.ToUpper(r.Path)
-		}
-		if strings.HasPrefix(r.Path, "//") {
-			r.Path = r.Path[1:]
-		}
-		if m.chance(25) {
-			r.Path += "?" + pick(m, queries) + "=" + pick(m, []string{"1", "beta", "", "2"})
-		}
-		r.Headers = map[string]string{}
-		for _, k := range keys {
-			if m.chance(35) {
-				r.Headers[k] = m.aim("value", values)
-			}
-		}
-		if m.chance(10) {
-			r.Headers["host"] = r.Host + ":" + "80"
-		}
+	}
+	if m.chance(10) {
+		r.Headers["host"] = r.Host + ":" + "80"
 	}
 }
 

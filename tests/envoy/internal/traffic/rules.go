@@ -176,6 +176,9 @@ func (m *maker) action(r object, namespace string, delegate bool) {
 	if m.chance(12) {
 		r["rewrite"] = pick(m, []object{{"uri": "/v2"}, {"authority": "inner.example.com"}, {"uri": "/", "authority": "payment"}, {"uriRegexRewrite": object{"match": "/a(.*)", "rewrite": "/b\\1"}}})
 	}
+	if m.chance(5) {
+		r["headers"] = object{"request": object{pick(m, []string{"set", "add"}): object{pick(m, []string{"Host", ":authority", "x-more"}): "inner.example.com"}}}
+	}
 	if m.chance(10) {
 		r["mirror"] = m.destination(namespace)
 		if m.chance(50) {
@@ -318,6 +321,9 @@ func (m *maker) match(namespace, gateway string) object {
 			out["gateways"] = pick(m, []list{{gateway}, {gateway, "mesh"}})
 		}
 	}
+	if m.chance(4) {
+		out["scheme"] = pick(m, []object{{"exact": "http"}, {"exact": "https"}, {"prefix": "http"}})
+	}
 	if len(out) == 0 {
 		out["uri"] = object{"prefix": "/"}
 	}
@@ -433,14 +439,18 @@ func (m *maker) sidecar() (object, func()) {
 			s := pick(m, m.services)
 			ns := pick(m, m.everywhere())
 			out = append(out, pick(m, []string{"./*", "*/*", "*/*", s.namespace + "/*", ns + "/*", ns + "/*", "*/" + s.host(), "./" + s.host(), s.namespace + "/" + s.host(), "~/*",
-				"*/*." + s.namespace + ".svc.cluster.local", "*/*.example.com"}))
+				"*/*." + s.namespace + ".svc.cluster.local", "*/*.example.com", "~" + s.namespace + "/*", "~*/" + s.host()}))
 		}
 		return out
 	}
 	egress := list{}
 	if m.chance(25) {
 		n := pick(m, []int{8080, 9090, 80, 443})
-		egress = append(egress, object{"port": object{"number": n, "name": "p", "protocol": pick(m, []string{"HTTP", "HTTP", "TCP", "TLS"})}, "hosts": hosts()})
+		one := object{"port": object{"number": n, "name": "p", "protocol": pick(m, []string{"HTTP", "HTTP", "TCP", "TLS"})}, "hosts": hosts()}
+		if m.chance(15) {
+			one["bind"] = pick(m, []string{"127.0.0.1", "0.0.0.0", "10.96.0.10"})
+		}
+		egress = append(egress, one)
 	}
 	if m.chance(85) {
 		egress = append(egress, object{"hosts": hosts()})

@@ -63,6 +63,7 @@ type service struct {
 	name, namespace string
 	hosts           []string // a ServiceEntry's
 	address         string   // empty: DNS says something else
+	alias           string   // the host that an ExternalName leads to
 	headless        bool
 	ports           []port
 	external        bool
