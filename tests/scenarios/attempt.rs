@@ -112,6 +112,7 @@ fn an_attempt_ends_by_itself_whatever_happens() {
         ends_in_time(&mesh);
         ends_when_it_was_killed(&mesh);
         is_changed_and_dropped(&mesh);
+        leaves_proxies_without_istiod(&mesh);
         is_kept(&mesh, &counts);
         ends_without_its_controllers(&mesh);
     });
@@ -218,6 +219,26 @@ fn is_changed_and_dropped(mesh: &Mesh) {
     assert_eq!(left(mesh), then);
     done(mesh, &["abort", "payment"]);
     assert_eq!(left(mesh), Vec::<String>::new());
+    assert_eq!(second(mesh), 0);
+}
+
+/// The objects are gone, but without istiod the proxies keep what they have: that is said.
+fn leaves_proxies_without_istiod(mesh: &Mesh) {
+    done(mesh, &["payment", "50", "--canary", "v2", "--try", "90s", "--no-wait"]);
+    mesh.settle().unwrap();
+    let (code, said) = run(mesh, &["payment"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("an attempt gives v2 50 % by VirtualService attempt/payment-try"), "{said}");
+    mesh.stop_istiod().unwrap();
+    // The administrator may ask the proxies too.
+    let words = ["abort", "payment", "--propagation-timeout", "2s", "-n", NAMESPACE];
+    let output = mesh.plugin("canary", mesh.kubeconfig(), &words).unwrap();
+    let said =
+        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("not in force: only on 0 of 3 proxies"), "{said}");
+    assert_eq!(left(mesh), Vec::<String>::new());
+    mesh.start_istiod().unwrap();
     assert_eq!(second(mesh), 0);
 }
 

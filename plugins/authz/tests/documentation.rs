@@ -15,11 +15,11 @@ fn page(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// All Rust files below a directory, but not those of lints, which have a page of their own.
+/// All Rust files below a directory, but not those of lints and routes, which have pages of their own.
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("lint") {
+        if path.is_dir() && !path.ends_with("lint") && !path.ends_with("routing") {
             sources(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.push(path);

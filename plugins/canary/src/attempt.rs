@@ -11,6 +11,7 @@ use mesh_cli::output::{self, Output};
 use mesh_cli::text::{dim, plain, strong, warn};
 use mesh_cli::{Exit, Failure, Ui};
 use mesh_model::canary::attempt::{self, NoAttempt, Purpose, Running, Stale, Standing};
+use mesh_model::canary::carrier::Carrier;
 use mesh_model::canary::plan::{Moving, weights_only};
 use mesh_model::canary::proof;
 use mesh_model::change::{Change, Mismatch, Propagation, Reference};
@@ -202,7 +203,7 @@ pub(crate) fn in_front(
     let Sink::Cluster { writer, .. } = shifts.sink else { return Err(no_cluster()) };
     let fire = Fire { ui: shifts.ui, writer, quiet: shifts.how.quiet };
     match command {
-        "abort" => abort(shift, shifts, &fire, running),
+        "abort" => abort(shift, shifts, &fire, service, running),
         "promote" => promote(shift, shifts, &fire, service, running, stale.as_ref()),
         _ => Err(is_in_front(running)),
     }
@@ -270,12 +271,17 @@ fn abort(
     shift: &ShiftArgs,
     shifts: &Shifts<'_>,
     fire: &Fire<'_>,
+    service: &str,
     running: &Running,
 ) -> Result<Exit, Failure> {
     let ui = shifts.ui;
     let attempt = &running.attempt;
+    let mut proof = None;
     match shift.dry_run.dry_run {
-        DryRun::None => fire.drop(running, &[])?,
+        DryRun::None => {
+            fire.drop(running, &[])?;
+            proof = prove_end(shifts, service, attempt)?;
+        }
         dry_run => {
             for job in fire.jobs(running)? {
                 if dry_run == DryRun::Server {
@@ -291,6 +297,7 @@ fn abort(
             service: attempt.service.clone(),
             canary: Some(attempt.canary.clone()),
             percent: Some(attempt.percent),
+            proof,
             ..Shifted::default()
         },
         virtual_services: running.copies.iter().map(Object::key).collect(),
@@ -298,7 +305,26 @@ fn abort(
         until: None,
     };
     tell(ui, shift, &answer)?;
-    Ok(Exit::Yes)
+    Ok(answer.shifted.exit())
+}
+
+/// Whether the callers' proxies go by the originals again: without istiod they keep what they have.
+fn prove_end(
+    shifts: &Shifts<'_>,
+    service: &str,
+    attempt: &attempt::Attempt,
+) -> Result<Option<crate::proof::Proof>, Failure> {
+    let Sink::Cluster { connection, .. } = shifts.sink else { return Ok(None) };
+    if shifts.proof.is_skipped() {
+        return Ok(None);
+    }
+    let loaded = shifts.source.load_only(shifts.ui, &KINDS)?;
+    let routing = Routing::new(&loaded.world);
+    let subject = Subject::of(&routing, Subject::service(shifts.ui, &loaded.world, &loaded, service)?)?;
+    let is_of = |carrier: &&Carrier<'_>| attempt.routes.contains_key(&carrier.place.object.key());
+    let routes: Vec<&Carrier<'_>> = subject.carriers.iter().filter(is_of).collect();
+    let due = proof::due(&routing, subject.host, &routes);
+    shifts.proof.prove(shifts.ui, connection, due, shifts.interrupts()).map(Some)
 }
 
 /// What makes and ends attempts in a cluster.
@@ -590,10 +616,9 @@ fn tell(ui: &Ui, shift: &ShiftArgs, answer: &Attempted) -> Result<(), Failure> {
     let service = &answer.shifted.service;
     if answer.state == "dropped" {
         let dry_run = shift.dry_run.dry_run.suffix();
-        return ui.answer(
-            strong(service)
-                + plain(format!(": the attempt has ended, the VirtualService is in force again{dry_run}")),
-        );
+        let text = format!(": the attempt has ended, what was there before holds again{dry_run}");
+        ui.answer(strong(service) + plain(text))?;
+        return answer.shifted.show(ui);
     }
     answer.shifted.show(ui)?;
     let until = answer.until.as_deref().unwrap_or("its time is up");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mesh_model::canary::attempt;
 use mesh_model::canary::course::Run;
 use mesh_model::canary::owner;
 use mesh_model::canary::plan::{label, last_step, unreached};
@@ -42,6 +43,8 @@ pub(crate) struct Standing {
     pub(crate) unreached: Vec<String>,
     /// A run that has not ended.
     pub(crate) run: Option<RunStanding>,
+    /// An attempt (`set --try`) that is under way.
+    pub(crate) attempt: Option<AttemptStanding>,
     /// What Prometheus has counted in the last minute.
     pub(crate) traffic: Option<Lately>,
     /// Why there are no numbers.
@@ -146,6 +149,40 @@ pub(crate) struct RunStanding {
     pub(crate) at: Option<u32>,
 }
 
+/// An attempt that is under way.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AttemptStanding {
+    /// The canary.
+    pub(crate) canary: String,
+    /// Its share in percent.
+    pub(crate) percent: u32,
+    /// What it is in front of, as `NAMESPACE/NAME`.
+    pub(crate) of: String,
+    /// The copies, as `NAMESPACE/NAME`.
+    pub(crate) virtual_services: Vec<String>,
+    /// The Jobs that they burn with, in the namespace of the copies.
+    pub(crate) jobs: Vec<String>,
+    /// Why it is not what it was, if so.
+    pub(crate) stale: Option<String>,
+}
+
+impl AttemptStanding {
+    fn of(subject: &Subject<'_, '_>) -> Option<Self> {
+        // The copies are of this World: nothing can be missing.
+        let attempt::Standing { running, stale } =
+            attempt::standing(subject.world(), subject.service).ok().flatten()?;
+        Some(Self {
+            canary: running.attempt.canary.clone(),
+            percent: running.attempt.percent,
+            of: running.attempt.of.clone(),
+            virtual_services: running.copies.iter().map(mesh_model::object::Object::key).collect(),
+            jobs: running.jobs().into_iter().map(str::to_owned).collect(),
+            stale: stale.map(|stale| stale.to_string()),
+        })
+    }
+}
+
 impl Standing {
     /// Of a subject, with what Prometheus has counted.
     pub(crate) fn of(
@@ -160,8 +197,9 @@ impl Standing {
         };
         let because = match &canary {
             Ok((_, choice)) => because(choice).to_owned(),
+            Err(_) if subject.carriers.is_empty() => "no canary, no VirtualService routes to it".to_owned(),
             Err(_) if subject.versions.len() < 2 => "no canary, there are not two versions".to_owned(),
-            Err(_) => "nothing tells which version is the canary (--canary does)".to_owned(),
+            Err(_) => "canary unknown, name it with --canary".to_owned(),
         };
         let name = canary.as_ref().ok().map(|(version, _)| version.name.clone());
         let mut shares = Vec::new();
@@ -204,6 +242,7 @@ impl Standing {
             owners: owners.into_values().collect(),
             unreached: unreached.unwrap_or_default(),
             run,
+            attempt: AttemptStanding::of(subject),
             traffic,
             no_traffic,
         }
@@ -219,7 +258,7 @@ impl Standing {
             return Err(self.because.clone());
         }
         let Some(percent) = self.percent else {
-            return Err("the routes in force give the canary different shares".to_owned());
+            return Err(self.no_percent().to_owned());
         };
         let (Some(canary), Some(traffic)) = (&self.canary, &self.traffic) else {
             let why = self.no_traffic.as_ref().map_or(String::new(), |why| format!(": {why}"));
@@ -240,6 +279,19 @@ impl Standing {
                 low * 100.0,
                 high * 100.0
             ))
+        }
+    }
+
+    /// Why the canary has no share that could be said.
+    pub(crate) fn no_percent(&self) -> &'static str {
+        let leads = |route: &&RouteStanding| {
+            route.destinations.iter().any(|share| Some(&share.version) == self.canary.as_ref())
+        };
+        let mut in_force = self.routes.iter().filter(|route| !route.in_force.is_empty());
+        if in_force.any(|route| leads(&route)) {
+            "its share differs by route"
+        } else {
+            "no route in force leads to it"
         }
     }
 

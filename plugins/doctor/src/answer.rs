@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use mesh_model::envoy_filter::changes_outbound;
 use mesh_model::mesh_config::Outbound;
 use mesh_model::object::Kind;
 use mesh_model::question::who_can;
 use mesh_model::routing::action::{Abort, Action, Cluster, Fault, Mirror, Retries, Rewrite, Weighted};
+use mesh_model::routing::assumption;
 use mesh_model::routing::registry::{Addressing, Host};
 use mesh_model::routing::request::{Protocol, Request};
 use mesh_model::routing::resolve::{Outcome, Resolution, Why};
+use mesh_model::routing::scope::Egress;
 use mesh_model::routing::{Landing, Proxy, Routing};
 use mesh_model::virtual_service::{HttpRoute, Place, VirtualService};
 use mesh_model::workload::Workload;
-use mesh_model::world::{Assumption, World};
+use mesh_model::world::Assumption;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -231,7 +232,7 @@ pub(crate) fn routes(
 fn route(routing: &Routing<'_>, workload: &Workload, request: &Request, asked: &Asked) -> Route {
     let proxy = routing.proxy(workload);
     if !workload.injection.injected && !workload.is_gateway {
-        return bypass(routing.world(), workload, asked);
+        return bypass(&proxy, asked);
     }
     let found = proxy.resolve(request);
     let total: u32 = found.destinations.iter().map(|(one, _)| one.weight).sum();
@@ -302,7 +303,8 @@ fn empty(outcome: Outcome, asked: &Asked) -> Route {
 }
 
 /// Without a sidecar, Kubernetes alone decides.
-fn bypass(world: &World, workload: &Workload, asked: &Asked) -> Route {
+fn bypass(proxy: &Proxy<'_, '_>, asked: &Asked) -> Route {
+    let (world, workload) = (proxy.routing().world(), proxy.workload);
     let mut route = empty(Outcome::Passthrough, asked);
     route.reason = Some(Reason {
         code: "caller-without-sidecar",
@@ -315,8 +317,13 @@ fn bypass(world: &World, workload: &Workload, asked: &Asked) -> Route {
         decisive: false,
     });
     all.extend(who_can::defaults(world).into_iter().map(minor));
+    all.extend(proxy.assumptions().into_iter().filter(|one| one.code == "ambient").map(assumed));
     route.assumptions = all.into_iter().collect();
     route
+}
+
+fn assumed(one: assumption::Assumed) -> Assumed {
+    Assumed { code: one.code, text: one.text, decisive: one.decisive }
 }
 
 fn minor(assumption: Assumption) -> Assumed {
@@ -438,16 +445,11 @@ fn destination(proxy: &Proxy<'_, '_>, one: &Weighted, landing: &Landing<'_>, tot
 
 /// Whether what was read tells which pods are behind a host.
 fn counts_pods(routing: &Routing<'_>, host: &Host) -> bool {
-    let by_pods = match host.kind {
-        Addressing::Service | Addressing::Headless | Addressing::Alias => true,
-        Addressing::Entry(_) => {
-            host.object.get("/spec/workloadSelector").is_some_and(|selector| !selector.is_null())
-        }
-    };
     let forbidden = routing.world().gaps().iter().any(|gap| {
         gap.kind == Kind::Pod && !gap.readable.iter().any(|readable| readable == host.namespace())
     });
-    !by_pods || (routing.registry.knows_pods() && !forbidden)
+    let by_pods = !matches!(host.kind, Addressing::Entry(_));
+    routing.registry.knows_endpoints(host) && !(by_pods && forbidden)
 }
 
 fn why(
@@ -502,16 +504,6 @@ fn notes(proxy: &Proxy<'_, '_>, request: &Request, found: &Resolution<'_>) -> Ve
     notes
 }
 
-/// The kinds on which routes rest.
-const KINDS: [Kind; 6] = [
-    Kind::VirtualService,
-    Kind::DestinationRule,
-    Kind::Sidecar,
-    Kind::Service,
-    Kind::ServiceEntry,
-    Kind::Gateway,
-];
-
 fn assumptions(proxy: &Proxy<'_, '_>, route: &Route, by_name: bool) -> Vec<Assumed> {
     let world = proxy.routing().world();
     let workload = proxy.workload;
@@ -535,33 +527,21 @@ fn assumptions(proxy: &Proxy<'_, '_>, route: &Route, by_name: bool) -> Vec<Assum
             true,
         );
     }
-    for gap in world.gaps().iter().filter(|gap| KINDS.contains(&gap.kind)) {
-        let matters = gap.kind != Kind::Gateway || workload.is_gateway;
-        add("forbidden-list", format!("{} could not be listed: {}", gap.kind.plural(), gap.reason), matters);
-    }
-    if workload.injection.assumed {
-        let namespace = &workload.namespace;
-        let text = format!("pods are taken to be injected in namespace {namespace}, which was not read");
-        add("namespace-not-in-input", text, false);
-    }
-    let unknown = |destination: &Destination| {
-        destination.endpoints.is_none() && !destination.by_caller && destination.missing.is_none()
-    };
-    if route.destinations.iter().any(unknown) {
-        let text = "how many endpoints are ready is not known, as no pods were read".to_owned();
-        add("readiness-unknown", text, false);
-    }
     if by_name {
         let text = "of VirtualServices that do not say how old they are, the first by name is taken; in a cluster the oldest is".to_owned();
         add("age-unknown", text, true);
     }
-    for filter in &world.envoy_filters {
-        if changes_outbound(filter, workload, &world.mesh.root_namespace) {
-            let at = words::located(filter, "/spec/configPatches");
-            let text =
-                format!("EnvoyFilter {at} does not change the route; it patches what the caller sends");
-            add("envoy-filter-outbound", text, true);
-        }
+    let asks_elsewhere = |one: &assumption::Assumed| {
+        // Only the port that is offered as an HTTP proxy has other routes.
+        let is_offered = |egress: &Egress<'_>| {
+            egress.is_http_proxy && egress.port.is_some_and(|(port, _)| port == route.request.port)
+        };
+        one.code == "http-proxy-listener" && !proxy.scope.egress.iter().any(is_offered)
+    };
+    all.extend(proxy.assumptions().into_iter().filter(|one| !asks_elsewhere(one)).map(assumed));
+    for destination in &route.destinations {
+        let known = proxy.scope.host(&destination.host).map(|known| known.host);
+        all.extend(known.into_iter().flat_map(|host| proxy.routing().assumptions_of(host)).map(assumed));
     }
     all.into_iter().collect()
 }

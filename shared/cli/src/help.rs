@@ -95,10 +95,12 @@ fn usage(command: &Command, path: &str) -> String {
             false => write!(usage, " [{name}{more}]"),
         };
     }
-    if command.has_subcommands() {
-        usage.push_str(" COMMAND");
+    match (command.has_subcommands(), command.get_positionals().next().is_some()) {
+        (true, false) => usage + " COMMAND [flags]",
+        // The short form, and the long ones.
+        (true, true) => usage + " [flags]\n  " + path + " COMMAND [flags]",
+        (false, _) => usage + " [flags]",
     }
-    usage + " [flags]"
 }
 
 /// The purpose, and the examples under their heading.

@@ -5,6 +5,7 @@
 //! measure guard BINARY                  only what must never be lost, with generous limits
 //! measure decide                        the decision alone
 //! measure phases DIRECTORY TARGET       where the time of `who-can` goes
+//! measure shift [SERVICES]              what a shift of traffic looks at
 //! measure log FILE                      writes an access log of a million lines
 //! measure world DIRECTORY [N/D]         writes the World, or a part or multiple of it
 //! ```
@@ -51,6 +52,8 @@ fn main() -> Result<ExitCode> {
             writeln!(out, "{:.0} requests a second, {} % let through", rate.a_second, rate.let_through)?;
         }
         ["phases", directory, target] => writeln!(out, "{:?}", Phases::of(directory, target)?)?,
+        ["shift"] => shift(&mut out, 1_000)?,
+        ["shift", services] => shift(&mut out, services.parse()?)?,
         ["log", file] => access_log::write(Path::new(file), LINES, false)?,
         ["world", directory] => Shape::FULL.write(Path::new(directory))?,
         ["world", directory, part] => {
@@ -64,6 +67,14 @@ fn main() -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints where the time of a shift goes before anything is written.
+fn shift(out: &mut impl io::Write, services: usize) -> Result<()> {
+    let world = mesh_bench::shift::world(services);
+    let parts = mesh_bench::shift::parts(&world).ok_or("the World is not as it should be")?;
+    writeln!(out, "{services} services, {:?}: {parts:?}", parts.whole())?;
+    Ok(())
 }
 
 /// Where the time of `who-can` goes.

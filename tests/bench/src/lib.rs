@@ -8,3 +8,4 @@ pub mod decide;
 pub mod process;
 pub mod random;
 pub mod shape;
+pub mod shift;

@@ -115,6 +115,12 @@ impl Arguments {
             }
             _ => {
                 self.write(ui, &sink, &loaded, &all)?;
+                if matches!(sink, Sink::Files) && !made.first.is_empty() && !made.then.is_empty() {
+                    ui.note(dim(
+                        "in a running mesh apply the DestinationRule first, and the VirtualService when all \
+                         proxies have it",
+                    ));
+                }
                 Exit::Yes
             }
         };
@@ -140,7 +146,10 @@ impl Arguments {
                 let next = rest.last().map_or(String::new(), |canary| {
                     format!("; next: kubectl mesh-canary {} 10 --canary {canary}", self.service)
                 });
-                ui.answer(strong(&prepared.service) + plain(format!(": all requests go to {stable}{next}")))?;
+                let go = if self.dry_run.dry_run == DryRun::None { "go" } else { "would go" };
+                ui.answer(
+                    strong(&prepared.service) + plain(format!(": all requests {go} to {stable}{next}")),
+                )?;
             }
             _ => {}
         }

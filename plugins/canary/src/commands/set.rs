@@ -85,7 +85,9 @@ impl Arguments {
         let is_written =
             self.shift.dry_run.dry_run == DryRun::None && self.shift.source.connection().is_some();
         if self.view.watch && !is_written {
-            return Err(Failure::usage("--watch watches a cluster after a shift, and none is made there"));
+            return Err(Failure::usage(
+                "--watch watches what becomes of a shift: leave out -f, -k and --dry-run",
+            ));
         }
         match self.make(ui)? {
             Exit::Yes if self.view.watch => self.status(ui),

@@ -15,7 +15,7 @@ use mesh_model::world::{Snapshot, World};
 use mesh_source::cluster::{self, Connection};
 use mesh_source::prometheus::Prometheus;
 
-use crate::standing::{RouteStanding, Standing};
+use crate::standing::{RouteStanding, Standing, VersionStanding};
 use crate::subject::Subject;
 use crate::traffic::{PrometheusArgs, Search, lately};
 use crate::words::{between, fraction, per_second};
@@ -100,7 +100,7 @@ impl Arguments {
         let view = &self.view;
         let connection = self.source.connection();
         if view.watch && (connection.is_none() || self.source.is_what_if()) {
-            return Err(Failure::usage("--watch watches a cluster, and there is none"));
+            return Err(Failure::usage("--watch watches a cluster: leave out -f and -k"));
         }
         if view.until == Some(Until::Stable) && view.no_metrics {
             return Err(Failure::usage("--until stable needs metrics: only they show the split"));
@@ -143,8 +143,11 @@ impl Arguments {
                 let mut names: Vec<&str> =
                     standing.routes.iter().map(|route| route.virtual_service.as_str()).collect();
                 names.dedup();
-                let say =
-                    |name: &&str| ui.answer(plain(format!("virtualservice.networking.istio.io/{name}")));
+                let say = |key: &&str| {
+                    // As kubectl: without the namespace.
+                    let name = key.rsplit('/').next().unwrap_or_default();
+                    ui.answer(plain(format!("virtualservice.networking.istio.io/{name}")))
+                };
                 names.iter().try_for_each(say)
             }
             output => words(ui, standing, output == Output::Wide),
@@ -317,8 +320,11 @@ fn words(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> {
     layout::say(ui, 0, 2, headline(standing, true).parts())?;
     ui.answer("")?;
     if standing.routes.is_empty() {
-        let text =
-            "no VirtualService routes to it: its pods share the requests evenly, whatever their version";
+        let name = standing.service.rsplit('/').next().unwrap_or_default();
+        let text = format!(
+            "its pods share the requests evenly, whatever their version; make what is missing: kubectl mesh-canary \
+             init {name}"
+        );
         layout::say(ui, 0, 2, [plain(text)])?;
     } else {
         // In a cluster a route stands in the object that its name begins with.
@@ -338,11 +344,11 @@ fn words(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> {
     }
     if let Some(traffic) = &standing.traffic {
         let by = match traffic.reporter {
-            Some(Reporter::Destination) => "the servers' proxies: no client's proxy has counted any",
+            Some(Reporter::Destination) => "the servers' proxies (no client's proxy has counted any)",
             _ => "the clients' proxies",
         };
         ui.note(dim(format!(
-            "numbers of the last {:.0} s from {}, counted by {by}; a latency lies between the bounds of a bucket",
+            "numbers: the last {:.0} s, from {}, counted by {by}; latency as the bounds of a bucket",
             traffic.seconds, traffic.prometheus
         )));
     }
@@ -362,6 +368,24 @@ fn words(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> {
             standing.unreached.join(", ")
         ));
     }
+    if let Some(attempt) = &standing.attempt {
+        let name = standing.service.rsplit('/').next().unwrap_or_default();
+        let jobs = match attempt.jobs.as_slice() {
+            [] => "nothing ends it: it has no Job any more".to_owned(),
+            jobs => format!("Kubernetes ends it with Job {}", jobs.join(", ")),
+        };
+        ui.note(plain(format!(
+            "an attempt gives {} {} % by VirtualService {}, in front of {}; {jobs}; keep it with \
+             `kubectl mesh-canary promote {name} --try`, end it with `kubectl mesh-canary abort {name}`",
+            attempt.canary,
+            attempt.percent,
+            attempt.virtual_services.join(", "),
+            attempt.of
+        )));
+        if let Some(stale) = &attempt.stale {
+            ui.warning(&format!("the attempt is out of date: {stale}"));
+        }
+    }
     if let Some(run) = &standing.run {
         let at = run.at.map_or_else(|| "before its first step".to_owned(), |at| format!("at {at} %"));
         let name = standing.service.rsplit('/').next().unwrap_or_default();
@@ -378,7 +402,7 @@ fn headline(standing: &Standing, with_reason: bool) -> Line {
     let because = if with_reason { format!(" ({})", standing.because) } else { String::new() };
     let text = match (&standing.canary, standing.percent) {
         (Some(canary), Some(percent)) => format!("{percent:.0} % to {canary}, the canary{because}"),
-        (Some(canary), None) => format!("{canary} is the canary{because}; its share differs by route"),
+        (Some(canary), None) => format!("{canary} is the canary{because}; {}", standing.no_percent()),
         (None, _) => standing.because.clone(),
     };
     strong(&standing.service) + format!(": {text}")
@@ -392,7 +416,13 @@ fn versions(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> 
             headers.push("COUNTED BY");
         }
     }
-    headers.extend(["WORKLOADS", "LABELS"]);
+    // What is as it should be leaves room for the numbers.
+    let is_odd =
+        |one: &VersionStanding| one.workloads.is_empty() || (one.labels.is_none() && !one.subset.is_empty());
+    let has_labels = is_wide || standing.traffic.is_none() || standing.versions.iter().any(is_odd);
+    if has_labels {
+        headers.extend(["WORKLOADS", "LABELS"]);
+    }
     let mut all = Rows::new(1, &headers);
     for version in &standing.versions {
         let ready = match (version.ready, version.endpoints) {
@@ -411,7 +441,7 @@ fn versions(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> 
         for (number, reporter) in reporters.into_iter().enumerate() {
             let is_first = number == 0;
             let once = |cell: Styled| if is_first { cell } else { plain("") };
-            let mut row = vec![once(strong(&version.name)), once(ready.clone())];
+            let mut row = vec![strong(&version.name), once(ready.clone())];
             if lately.is_some() {
                 let rates = own.and_then(|own| own.rates(reporter));
                 let share =
@@ -438,6 +468,7 @@ fn versions(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> 
                 None if version.subset.is_empty() => dim(version.host.clone()),
                 None => bad("no DestinationRule defines this subset"),
             }));
+            row.truncate(headers.len());
             all.row(row);
         }
     }
@@ -450,7 +481,7 @@ fn view_of(standing: &Standing, state: &Styled, width: usize) -> Vec<Line> {
     for route in standing.routes.iter().filter(|route| !route.in_force.is_empty()) {
         lines.push(dim(format!("{}  ", route.route)) + plain(weights(route)));
     }
-    let bar = width.saturating_sub(52).clamp(5, 40);
+    let bar = width.saturating_sub(57).clamp(5, 40);
     for version in &standing.versions {
         let own = standing.traffic.as_ref();
         let own = own.and_then(|traffic| traffic.versions.iter().find(|one| one.name == version.name));

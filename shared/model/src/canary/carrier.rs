@@ -73,10 +73,13 @@ impl Carrier<'_> {
 
 /// All routes that carry a host, each with whom it is in force for.
 #[must_use]
-pub fn carriers<'r>(routing: &'r Routing<'_>, host: &'r Host, callers: &[Callers<'_>]) -> Vec<Carrier<'r>> {
+pub fn carriers<'r, 'w>(
+    routing: &'r Routing<'w>,
+    host: &'r Host,
+    callers: &[Callers<'w>],
+) -> Vec<Carrier<'r>> {
     let mut found = routes(routing, host);
-    for (number, group) in callers.iter().enumerate() {
-        let proxy = routing.proxy_of(group);
+    for (number, (group, proxy)) in callers.iter().zip(routing.proxies(callers)).enumerate() {
         let places = in_force(&proxy, host);
         for carrier in &mut found {
             let key = carrier.place.key();

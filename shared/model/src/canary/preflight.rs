@@ -118,24 +118,24 @@ pub fn thin(versions: &[Version<'_>], carriers: &[Carrier<'_>], moving: &[Moving
 /// The problems that a version's share above 0 meets. `routing` is of the World after the shift, `carriers` the
 /// routes that move, with whom they are in force for.
 #[must_use]
-pub fn problems(
-    routing: &Routing<'_>,
+pub fn problems<'w>(
+    routing: &Routing<'w>,
     host: &Host,
     canary: &Version<'_>,
     carriers: &[&Carrier<'_>],
-    callers: &[Callers<'_>],
+    callers: &[Callers<'w>],
 ) -> Vec<Problem> {
     let mut found: BTreeMap<(String, Cluster), Problem> = BTreeMap::new();
+    let proxies = routing.proxies(callers);
     for carrier in carriers {
         for client in &carrier.in_force {
-            let Some(group) = callers.get(client.callers) else { continue };
-            let proxy = routing.proxy_of(group);
+            let Some(proxy) = proxies.get(client.callers) else { continue };
             let name = match &client.gateway {
                 Some(gateway) => format!("gateway {gateway} in {}", client.namespace),
                 None => format!("namespace {}", client.namespace),
             };
-            for cluster in clusters(carrier, canary, host, &proxy) {
-                let Some(cause) = cause(&proxy, canary, &cluster) else { continue };
+            for cluster in clusters(carrier, canary, host, proxy) {
+                let Some(cause) = cause(proxy, canary, &cluster) else { continue };
                 let problem = found.entry((name.clone(), cluster.clone())).or_insert_with(|| Problem {
                     callers: name.clone(),
                     proxies: 0,
@@ -179,7 +179,9 @@ fn clusters(
 fn cause(proxy: &crate::routing::Proxy<'_, '_>, canary: &Version<'_>, cluster: &Cluster) -> Option<Cause> {
     let landing = proxy.landing(cluster);
     if landing.exists {
-        if !proxy.routing().registry.knows_pods() || landing.is_passthrough {
+        let known = proxy.scope.host(&cluster.host).map(|known| known.host);
+        let is_counted = known.is_some_and(|host| proxy.routing().registry.knows_endpoints(host));
+        if !is_counted || landing.is_passthrough {
             return None;
         }
         if landing.endpoints.is_empty() {

@@ -151,17 +151,20 @@ pub(crate) struct Builder<'a, 'r> {
     pub caller: Caller<'a>,
     /// The addresses of the caller itself: it has no listeners for those.
     pub own: &'a [IpAddr],
+    /// The address that is asked for; those of other hosts are not made.
+    pub wanted: Option<IpAddr>,
 }
 
 impl<'r> Builder<'_, 'r> {
-    /// The listener for an address and port; `None` where the proxy has none.
-    pub(crate) fn listener(&self, address: Option<IpAddr>, port: u16) -> Option<Listener> {
+    /// The listener for the wanted address and a port; `None` where the proxy has none.
+    pub(crate) fn listener(&self, port: u16) -> Option<Listener> {
         let mut listeners = self.all(port);
-        let exact = address.and_then(|_| listeners.iter().position(|(key, _)| *key == address));
+        let exact = self.wanted.and_then(|_| listeners.iter().position(|(key, _)| *key == self.wanted));
         let found = exact.or_else(|| listeners.iter().position(|(key, _)| key.is_none()))?;
         Some(listeners.swap_remove(found).1)
     }
 
+    /// Those of a port for the wanted address, and for all addresses.
     fn all(&self, port: u16) -> Vec<(Key, Listener)> {
         let mut listeners: Vec<(Key, Listener)> = Vec::new();
         for egress in &self.scope.egress {
@@ -185,7 +188,8 @@ impl<'r> Builder<'_, 'r> {
                             && known.host.address.is_none()
                             && matches!(one.speaks, Speaks::Tcp | Speaks::Tls | Speaks::Sniffed);
                         if !by_pod {
-                            self.add(&mut listeners, egress, known, one.speaks, port, known.host.address);
+                            let address = known.host.address;
+                            self.add(&mut listeners, egress, known, one.speaks, port, address);
                             continue;
                         }
                         let pods = self.registry.instances(known.host, one);
@@ -223,6 +227,9 @@ impl<'r> Builder<'_, 'r> {
             None if speaks == Speaks::Http => (None, Vec::new()),
             None => (address, known.host.block.iter().cloned().collect()),
         };
+        if key.is_some() && key != self.wanted {
+            return;
+        }
         let existing = listeners.iter().position(|(other, _)| *other == key);
         let existing = existing.and_then(|at| listeners.get_mut(at)).map(|(_, listener)| listener);
         if existing.as_ref().is_some_and(|listener| listener.is_locked) {

@@ -6,6 +6,7 @@
 //! compares all of it with what a real istiod generates.
 
 pub mod action;
+pub mod assumption;
 mod callers;
 mod delegate;
 mod gateway;
@@ -18,8 +19,9 @@ pub mod scope;
 pub mod table;
 mod virtual_services;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 pub use callers::Callers;
 pub use delegate::Dropped;
@@ -100,7 +102,22 @@ impl<'w> Routing<'w> {
                 self.world.mesh.outbound,
             )
         };
-        Proxy { routing: self, workload, scope }
+        Proxy { routing: self, workload, scope: Arc::new(scope) }
+    }
+
+    /// The proxies before several groups of callers. What those of one namespace with one Sidecar object know is
+    /// worked out once: their labels have no part in it.
+    #[must_use]
+    pub fn proxies(&self, groups: &[Callers<'w>]) -> Vec<Proxy<'_, 'w>> {
+        let mut known: BTreeMap<(&str, bool, Option<String>), Arc<Scope<'_>>> = BTreeMap::new();
+        let mut proxies = Vec::new();
+        for workload in groups.iter().map(|group| group.workload) {
+            let sidecar = self.world.sidecar_of(workload).map(|sidecar| sidecar.object.key());
+            let key = (workload.namespace.as_str(), workload.is_gateway, sidecar);
+            let scope = known.entry(key).or_insert_with(|| self.proxy(workload).scope);
+            proxies.push(Proxy { routing: self, workload, scope: Arc::clone(scope) });
+        }
+        proxies
     }
 }
 
@@ -111,7 +128,7 @@ pub struct Proxy<'r, 'w> {
     /// The workload that it stands before, or the gateway that it is.
     pub workload: &'w Workload,
     /// What it knows of.
-    pub scope: Scope<'r>,
+    pub scope: Arc<Scope<'r>>,
 }
 
 /// A destination as a proxy has it.
@@ -208,8 +225,9 @@ impl<'r, 'w> Proxy<'r, 'w> {
             virtual_services: self.routing.virtual_services.all(),
             caller: self.caller(&gateways),
             own: &self.workload.pod_ips,
+            wanted: address,
         };
-        builder.listener(address, port)
+        builder.listener(port)
     }
 
     /// A destination as this proxy has it.

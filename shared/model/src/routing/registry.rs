@@ -256,6 +256,17 @@ impl Registry {
         !self.pods.is_empty()
     }
 
+    /// Whether what was read tells what is behind a host: the pods of a Service's selector, or the endpoints that a
+    /// ServiceEntry lists. `EndpointSlice`s without a selector and `WorkloadEntry`s are not read.
+    #[must_use]
+    pub fn knows_endpoints(&self, host: &Host) -> bool {
+        let selects = host.selector().and_then(Value::as_object).is_some_and(|labels| !labels.is_empty());
+        match host.kind {
+            Addressing::Service | Addressing::Headless | Addressing::Alias => selects && self.knows_pods(),
+            Addressing::Entry(_) => !selects,
+        }
+    }
+
     /// What takes requests for a host's port.
     #[must_use]
     pub fn endpoints(&self, host: &Host, port: u16) -> Vec<Endpoint> {

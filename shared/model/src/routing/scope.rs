@@ -2,7 +2,7 @@
 //!
 //! Rules: `pilot/pkg/model/sidecar.go`, `SelectVirtualServices` in `pilot/pkg/model/virtualservice.go`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use crate::host;
@@ -86,17 +86,38 @@ pub struct Scope<'r> {
     /// The egress listeners; none of a gateway.
     pub egress: Vec<Egress<'r>>,
     /// The hosts that it has clusters for.
-    pub hosts: Vec<Known<'r>>,
+    pub hosts: Hosts<'r>,
     /// What it does with requests for other hosts.
     pub outbound: Outbound,
+}
+
+/// Hosts, one of each name.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts<'r> {
+    all: Vec<Known<'r>>,
+    by_name: HashMap<&'r str, usize>,
+}
+
+impl<'r> Hosts<'r> {
+    /// All of them, in the order in which they were met.
+    #[must_use]
+    pub fn all(&self) -> &[Known<'r>] {
+        &self.all
+    }
+
+    /// The host of a name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Known<'r>> {
+        self.all.get(*self.by_name.get(name)?)
+    }
 }
 
 impl<'r> Scope<'r> {
     /// Of a gateway: all that is exported to its namespace.
     pub(crate) fn of_gateway(registry: &'r Registry, namespace: &str) -> Self {
-        let mut hosts = Vec::new();
+        let mut hosts = Hosts::default();
         for host in exported_to(registry, namespace) {
-            add(&mut hosts, Known::all(host));
+            hosts.add(Known::all(host));
         }
         Self { egress: Vec::new(), hosts, outbound: Outbound::RegistryOnly }
     }
@@ -133,7 +154,7 @@ impl<'r> Scope<'r> {
     /// The host of a name, as the proxy knows it (`ServiceForHostname`).
     #[must_use]
     pub fn host(&self, name: &str) -> Option<&Known<'r>> {
-        self.hosts.iter().find(|known| known.host.name == name)
+        self.hosts.named(name)
     }
 
     /// The listener that answers for a port (`GetEgressListenerForRDS`).
@@ -306,11 +327,11 @@ fn imported<'r>(
     all: &[VirtualService],
     namespace: &str,
     egress: &[Egress<'r>],
-) -> Vec<Known<'r>> {
-    let mut hosts: Vec<Known<'r>> = Vec::new();
+) -> Hosts<'r> {
+    let mut hosts = Hosts::default();
     for listener in egress {
         for known in &listener.hosts {
-            add(&mut hosts, known.clone());
+            hosts.add(known.clone());
         }
         let only = listener.port.filter(|_| !listener.is_http_proxy).map(|(number, _)| number);
         for virtual_service in listener.virtual_services.iter().filter_map(|number| all.get(*number)) {
@@ -323,7 +344,7 @@ fn imported<'r>(
                     None => known.ports.retain(|one| ports.contains(&one.number)),
                 }
                 if !known.ports.is_empty() || host.ports.is_empty() && only.is_none() {
-                    add(&mut hosts, known);
+                    hosts.add(known);
                 }
             }
         }
@@ -383,28 +404,32 @@ fn pick<'r>(registry: &'r Registry, name: &str, namespace: &str) -> Option<&'r H
     visible.first().copied()
 }
 
-/// Adds a host, or its ports to what is known under its name (`appendSidecarServices`).
-fn add<'r>(hosts: &mut Vec<Known<'r>>, new: Known<'r>) {
-    let Some(old) = hosts.iter_mut().find(|old| old.host.name == new.host.name) else {
-        hosts.push(new);
-        return;
-    };
-    if old.host.is_service() != new.host.is_service() {
-        if new.host.is_service() {
-            *old = new;
+impl<'r> Hosts<'r> {
+    /// Adds a host, or its ports to what is known under its name (`appendSidecarServices`).
+    fn add(&mut self, new: Known<'r>) {
+        let at = self.by_name.get(new.host.name.as_str()).copied();
+        let Some(old) = at.and_then(|at| self.all.get_mut(at)) else {
+            self.by_name.insert(&new.host.name, self.all.len());
+            self.all.push(new);
+            return;
+        };
+        if old.host.is_service() != new.host.is_service() {
+            if new.host.is_service() {
+                *old = new;
+            }
+            return;
         }
-        return;
-    }
-    let alike = old.host.namespace() == new.host.namespace()
-        && old.host.kind == new.host.kind
-        && old.host.selector() == new.host.selector()
-        && old.host.object.get("/metadata/labels") == new.host.object.get("/metadata/labels")
-        && old.host.export_to.iter().collect::<BTreeSet<_>>()
-            == new.host.export_to.iter().collect::<BTreeSet<_>>();
-    if alike {
-        for port in new.ports {
-            if old.port(port.number).is_none() {
-                old.ports.push(port);
+        let alike = old.host.namespace() == new.host.namespace()
+            && old.host.kind == new.host.kind
+            && old.host.selector() == new.host.selector()
+            && old.host.object.get("/metadata/labels") == new.host.object.get("/metadata/labels")
+            && old.host.export_to.iter().collect::<BTreeSet<_>>()
+                == new.host.export_to.iter().collect::<BTreeSet<_>>();
+        if alike {
+            for port in new.ports {
+                if old.port(port.number).is_none() {
+                    old.ports.push(port);
+                }
             }
         }
     }

@@ -223,6 +223,12 @@ impl Sidecar<'_, '_> {
         let mut claimed: BTreeSet<String> = BTreeSet::new();
         for number in &self.egress.virtual_services {
             let Some(one) = self.virtual_services.get(*number) else { continue };
+            let is_apart = |only: &BTreeSet<String>| {
+                !one.hosts.iter().any(|host| only.iter().any(|name| host::overlap(host, name)))
+            };
+            if self.only.is_some_and(is_apart) {
+                continue;
+            }
             // Port 80 is special: hosts that nobody has registered have routes there.
             if port != 80 && !self.is_selected(one, &services) {
                 continue;

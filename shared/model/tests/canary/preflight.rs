@@ -100,3 +100,16 @@ fn a_tcp_route_is_not_asked_about_ports_that_it_does_not_take() {
         .object("VirtualService", "shop/a", &spec);
     assert_eq!(problems(&mesh), [""; 0]);
 }
+
+#[test]
+fn endpoints_that_no_selector_gives_are_not_counted() {
+    let route = "{destination: {host: bare.shop.svc.cluster.local}, weight: 10}";
+    let spec = format!(
+        "{{hosts: [{SERVER}], http: [{{route: [{{destination: {{host: {SERVER}}}, weight: 90}}, {route}]}}]}}"
+    );
+    let mesh = Mesh::new().object("VirtualService", "shop/a", &spec).with(
+        "{apiVersion: v1, kind: Service, metadata: {name: bare, namespace: shop}, spec: {clusterIP: 10.0.0.8, \
+         ports: [{name: http, port: 80}, {name: main, port: 70}]}}",
+    );
+    assert_eq!(ask(&mesh, |shop| shop.problems("bare")), [""; 0]);
+}

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod assumptions;
 mod attempts;
 mod delegates;
 mod destination_rules;
