@@ -210,7 +210,8 @@ impl Arguments {
                 return Ok(Exit::Unknown);
             }
             if interrupts.sleep(interval) {
-                return Ok(Exit::Yes);
+                // What a script waits for has not come.
+                return Ok(if view.until == Some(Until::Stable) { Exit::Unknown } else { Exit::Yes });
             }
             trouble = None;
             match fresh(connection, loaded, &WATCHED) {
