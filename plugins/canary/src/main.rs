@@ -3,6 +3,8 @@
 mod apply;
 mod attempt;
 mod commands;
+#[cfg(test)]
+mod documentation;
 mod gate;
 mod live;
 mod preflight;

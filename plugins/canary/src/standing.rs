@@ -6,12 +6,14 @@ use mesh_model::canary::attempt;
 use mesh_model::canary::course::Run;
 use mesh_model::canary::owner;
 use mesh_model::canary::plan::{label, last_step, unreached};
+use mesh_model::canary::version::Choice;
 use mesh_model::canary::weights::percent;
 use mesh_model::gate::{Reporter, proportion};
 use mesh_model::routing::request::Request;
 use mesh_model::routing::resolve::Why;
 use serde::Serialize;
 
+use crate::shift::Assumed;
 use crate::subject::{Subject, because};
 use crate::traffic::Lately;
 
@@ -45,6 +47,8 @@ pub(crate) struct Standing {
     pub(crate) run: Option<RunStanding>,
     /// An attempt (`set --try`) that is under way.
     pub(crate) attempt: Option<AttemptStanding>,
+    /// What could change this answer, and cannot be known from what was read.
+    pub(crate) assumptions: Vec<Assumed>,
     /// What Prometheus has counted in the last minute.
     pub(crate) traffic: Option<Lately>,
     /// Why there are no numbers.
@@ -190,12 +194,16 @@ impl Standing {
         named: Option<&str>,
         traffic: Result<Lately, Option<String>>,
     ) -> Self {
-        let canary = mesh_model::canary::version::canary(&subject.versions, &subject.carriers, named);
+        let attempt = AttemptStanding::of(subject);
+        let tried = attempt.as_ref().filter(|_| named.is_none()).map(|attempt| attempt.canary.as_str());
+        let canary =
+            mesh_model::canary::version::canary(&subject.versions, &subject.carriers, named.or(tried));
         let (traffic, no_traffic) = match traffic {
             Ok(lately) => (Some(lately), None),
             Err(why) => (None, why),
         };
         let because = match &canary {
+            Ok((_, Choice::Named)) if tried.is_some() => "the attempt that is under way says so".to_owned(),
             Ok((_, choice)) => because(choice).to_owned(),
             Err(_) if subject.carriers.is_empty() => "no canary, no VirtualService routes to it".to_owned(),
             Err(_) if subject.versions.len() < 2 => "no canary, there are not two versions".to_owned(),
@@ -227,7 +235,9 @@ impl Standing {
             }
         }
         let unreached = last_step(&subject.carriers).map(|step| unreached(&subject.carriers, &step));
-        let run = Run::of_all(&subject.carriers).map(|run| RunStanding {
+        // Another command has ended it: what is left of its plan is old.
+        let run = Run::of_all(&subject.carriers).filter(|run| run.ended_by(&subject.carriers).is_none());
+        let run = run.map(|run| RunStanding {
             began: run.id.clone(),
             at: run.at(&subject.carriers).and_then(|at| run.steps.get(at).copied()),
             steps: run.steps,
@@ -242,7 +252,8 @@ impl Standing {
             owners: owners.into_values().collect(),
             unreached: unreached.unwrap_or_default(),
             run,
-            attempt: AttemptStanding::of(subject),
+            attempt,
+            assumptions: subject.assumptions().into_iter().map(Assumed::from).collect(),
             traffic,
             no_traffic,
         }

@@ -2,6 +2,8 @@
 
 mod answer;
 mod commands;
+#[cfg(test)]
+mod documentation;
 mod url;
 mod why;
 mod words;

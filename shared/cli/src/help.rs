@@ -48,6 +48,32 @@ pub fn kubectl_style(command: Command, name: &'static str) -> Command {
     dress(command.name(name).arg(color).arg(version).disable_version_flag(true), name)
 }
 
+/// The command lines of a program in a page of documentation, as words without the program's name: lines of code, and
+/// what stands between backticks. For tests that hold a page against what the program takes.
+#[must_use]
+pub fn command_lines(page: &str, name: &str) -> Vec<Vec<String>> {
+    let code = page.lines().map(|line| line.trim().trim_start_matches("$ "));
+    let inline = page.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let own = code.chain(inline).filter_map(|text| text.strip_prefix(name)?.strip_prefix(' '));
+    own.map(words).collect()
+}
+
+/// Splits as a shell does, as far as examples go: quotes keep spaces, ` #` begins a remark.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+    for character in line.chars() {
+        match (quote, character) {
+            (None, '\'' | '"') => quote = Some(character),
+            (Some(open), _) if open == character => quote = None,
+            (None, ' ') => words.extend(Some(std::mem::take(&mut word)).filter(|word| !word.is_empty())),
+            (None, '#') if word.is_empty() => return words,
+            _ => word.push(character),
+        }
+    }
+    words.extend(Some(word).filter(|word| !word.is_empty()));
+    words
+}
+
 /// Dresses a command, called as `path`, and its subcommands.
 fn dress(command: Command, path: &str) -> Command {
     let help = Arg::new("help")
@@ -129,6 +155,13 @@ mod tests {
     use clap::{CommandFactory as _, Parser};
 
     use super::*;
+
+    #[test]
+    fn a_page_has_command_lines() {
+        let page = "Say `kubectl x a` or\n\n    kubectl x b 'c d' -e   # why\n\n$ kubectl x f\nkubectl xy g";
+        let lines = command_lines(page, "kubectl x");
+        assert_eq!(lines, [vec!["b", "c d", "-e"], vec!["f"], vec!["a"]]);
+    }
 
     /// Who can call a service in an Istio mesh, and why
     #[derive(Debug, Parser)]

@@ -15,6 +15,8 @@ const CLEAR_TO_END: &str = "\u{1b}[J";
 pub struct Live<'u> {
     ui: &'u Ui,
     drawn: usize,
+    /// What had been told on stderr when it was drawn.
+    told: usize,
 }
 
 impl<'u> Live<'u> {
@@ -22,7 +24,7 @@ impl<'u> Live<'u> {
     #[must_use]
     pub fn on(ui: &'u Ui) -> Option<Self> {
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        (ui.width().is_some() && !is_dumb).then_some(Self { ui, drawn: 0 })
+        (ui.width().is_some() && !is_dumb).then_some(Self { ui, drawn: 0, told: ui.told() })
     }
 
     /// How many columns and lines there are now: the window may have been resized.
@@ -41,6 +43,10 @@ impl<'u> Live<'u> {
     /// When stdout cannot be written.
     pub fn draw(&mut self, lines: &[Line]) -> Result<(), Failure> {
         let (width, height) = self.size();
+        // What was told meanwhile stands below the view, and stays: the view goes on below it.
+        if self.ui.told() != self.told {
+            (self.drawn, self.told) = (0, self.ui.told());
+        }
         let mut text = String::from(HIDE_CURSOR);
         if self.drawn > 0 {
             // Writing to a String cannot fail.

@@ -1,6 +1,6 @@
 //! The two streams: the answer on stdout, everything else on stderr. Nothing reaches them unescaped.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write};
 use std::rc::Rc;
@@ -28,6 +28,8 @@ pub struct Ui {
     stdout: Stream,
     stderr: Stream,
     warned: RefCell<BTreeSet<String>>,
+    /// How often something was told on the terminal behind stderr.
+    told: Cell<usize>,
     /// Whether a line of progress stands on stderr; held while stderr is written.
     progress_shown: Arc<Mutex<bool>>,
 }
@@ -75,7 +77,8 @@ impl Ui {
     }
 
     fn with(stdout: Stream, stderr: Stream) -> Self {
-        Self { stdout, stderr, warned: RefCell::default(), progress_shown: Arc::default() }
+        let (warned, told) = (RefCell::default(), Cell::new(0));
+        Self { stdout, stderr, warned, told, progress_shown: Arc::default() }
     }
 
     /// How many columns the terminal behind stdout has; `None` where there is no terminal.
@@ -147,6 +150,12 @@ impl Ui {
             text.insert_str(0, CLEAR_LINE);
         }
         let _ = self.stderr.to.borrow_mut().write_all(text.as_bytes());
+        self.told.set(self.told.get() + usize::from(self.stderr.width.is_some()));
+    }
+
+    /// How often something was told where it moves what stdout has drawn.
+    pub(crate) fn told(&self) -> usize {
+        self.told.get()
     }
 
     /// A line as stdout shows it.

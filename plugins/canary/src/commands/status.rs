@@ -358,6 +358,9 @@ fn words(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> {
     if standing.versions.iter().any(|version| version.ready.is_none()) {
         ui.note(dim("which pods are ready is not known from manifests"));
     }
+    for assumed in &standing.assumptions {
+        assumed.say(ui);
+    }
     for owner in &standing.owners {
         let text = format!("{} owns {} ({}): {}", owner.tool, owner.object, owner.evidence, owner.effect);
         ui.warning(&text);
