@@ -134,6 +134,10 @@ fn without_requests_nothing_is_proven(shop: &Shop) {
     assert_eq!(code, Some(3), "{text}");
     assert!(text.contains("held") && text.contains("run payment --resume"), "{text}");
     assert_eq!(shop.weights("good"), (90, 10), "{text}");
+    // Nor is a split seen that nobody has made.
+    let (code, text) = shop.run("good", &["payment", "--watch", "--until", "stable", "--timeout", "1s"]);
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("not stable within 1s"), "{text}");
     let (code, text) = shop.run("good", &["abort", "payment"]);
     assert_eq!(code, Some(0), "{text}");
     // A run that somebody has ended does not go on.
@@ -156,6 +160,25 @@ fn a_healthy_canary_is_promoted(shop: &Shop) {
     assert!(!object.contains("kubectl-mesh.dev/canary-run:"), "{object}");
     let (_, text) = shop.run("good", &["history", "payment"]);
     assert!(text.contains("75/25 -> 0/100"), "{text}");
+    the_split_becomes_what_the_weights_say(shop);
+}
+
+/// When the requests of the minute before have gone by.
+fn the_split_becomes_what_the_weights_say(shop: &Shop) {
+    let words = ["payment", "--canary", "v2", "--watch", "--until", "stable", "--timeout", "150s"];
+    let (code, text) = shop.run("good", &words);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = shop.run("good", &["payment", "--canary", "v2", "-o", "json"]);
+    assert_eq!(code, Some(0), "{text}");
+    let status: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(status["percent"], 100.0, "{text}");
+    let v2 = &status["traffic"]["versions"][1];
+    assert_eq!((&v2["name"], &v2["share"]), (&"v2".into(), &100.0.into()), "{text}");
+    for reporter in ["source", "destination"] {
+        assert!(v2[reporter]["requestsPerSecond"].as_f64().unwrap() > 0.0, "{text}");
+        assert_eq!(v2[reporter]["errorRate"], 0.0, "{text}");
+    }
+    assert!(status["versions"][1]["ready"].as_u64().unwrap() > 0, "{text}");
 }
 
 fn a_bad_canary_is_taken_back(shop: &Shop) {

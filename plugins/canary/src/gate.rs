@@ -36,6 +36,8 @@ impl Terms {
         terms.limits.alpha = alpha;
         if percent == 100 {
             terms.limits.tolerance = None;
+            // A query that was only compared has nothing left to say.
+            terms.own = terms.own.filter(|(_, limit)| limit.max.is_some());
             if let Some((_, limit)) = &mut terms.own {
                 limit.tolerance = None;
             }
@@ -263,6 +265,26 @@ pub(crate) fn latency(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_stable_gets_nothing_only_limits_of_the_canary_hold() {
+        let terms = |max| Terms {
+            limits: Limits {
+                max_error_rate: Some(0.01),
+                tolerance: Some(0.01),
+                latency: Vec::new(),
+                alpha: Alpha::default(),
+            },
+            own: OwnQuery::parse("up").ok().map(|query| (query, OwnLimit { max, tolerance: Some(1.0) })),
+        };
+        let before = terms(None).of_step(50, Alpha::default());
+        assert!(before.own.is_some() && before.limits.tolerance.is_some());
+        // A query without a limit gives no verdict: it would hold the last step for ever.
+        let last = terms(None).of_step(100, Alpha::default());
+        assert!(last.own.is_none() && last.limits.tolerance.is_none() && last.has_limits());
+        let last = terms(Some(2.0)).of_step(100, Alpha::default());
+        assert_eq!(last.own.map(|(_, limit)| (limit.max, limit.tolerance)), Some((Some(2.0), None)));
+    }
 
     #[test]
     fn shares_are_read() {

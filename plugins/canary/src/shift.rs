@@ -19,6 +19,7 @@ use mesh_model::change::Change;
 use mesh_model::managed_fields::last_other;
 use mesh_model::object::Object;
 use mesh_model::routing::{KINDS, Routing};
+use mesh_model::world::Assumption;
 use mesh_source::cluster::FIELD_MANAGER;
 use serde::Serialize;
 
@@ -125,7 +126,7 @@ pub(crate) enum Made {
         refusals: Vec<String>,
     },
     /// It is written.
-    Done(Shifted),
+    Done(Box<Shifted>),
 }
 
 /// What was moved, as programs see it.
@@ -142,9 +143,33 @@ pub(crate) struct Shifted {
     /// Who would get 503, and why: nothing was moved.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) refusals: Vec<String>,
+    /// What could change the preflight's answer, and cannot be known.
+    pub(crate) assumptions: Vec<Assumed>,
     /// What the proxies say; absent where they were not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) proof: Option<Proof>,
+}
+
+/// Something that could not be known.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Assumed {
+    /// Its stable code; docs/doctor.md explains them.
+    code: &'static str,
+    /// What is assumed.
+    text: String,
+}
+
+impl Assumed {
+    /// Says it.
+    pub(crate) fn say(&self, ui: &Ui) {
+        mesh_cli::words::assumptions(ui, &[Assumption { code: self.code, text: self.text.clone() }]);
+    }
+}
+
+impl From<Assumption> for Assumed {
+    fn from(assumption: Assumption) -> Self {
+        Self { code: assumption.code, text: assumption.text }
+    }
 }
 
 /// A route that moved.
@@ -220,7 +245,7 @@ impl ShiftArgs {
                 return Ok(Exit::Yes);
             }
             Made::Already(service) => Shifted { service, ..Shifted::default() },
-            Made::Done(shifted) => shifted,
+            Made::Done(shifted) => *shifted,
         };
         match self.output {
             Output::Table | Output::Wide => shifted.show(ui)?,
@@ -354,6 +379,10 @@ impl Shifts<'_> {
         if changes.is_empty() && before.is_empty() {
             return Ok(Ok(Made::Already(subject.key())));
         }
+        let assumptions = subject.assumptions();
+        if !self.how.quiet {
+            mesh_cli::words::assumptions(ui, &assumptions);
+        }
         let refusals = preflight::refusals(ui, &subject, &plan.moving, &changes, order.force)?;
         if !refusals.is_empty() {
             return Ok(Ok(Made::Refused { service: subject.key(), refusals }));
@@ -376,12 +405,13 @@ impl Shifts<'_> {
             canary: plan.canary.map(|canary| canary.name.clone()),
             percent: plan.percent.or(plan.canary.map(|_| share)),
             routes: plan.moving.iter().filter_map(|one| moved_route(&subject, one)).collect(),
+            assumptions: assumptions.into_iter().map(Assumed::from).collect(),
             ..Shifted::default()
         };
         if self.how.dry_run == DryRun::None && !self.proof.is_skipped() {
             shifted.proof = self.prove(&subject, &plan.moving, &changes)?;
         }
-        Ok(Ok(Made::Done(shifted)))
+        Ok(Ok(Made::Done(Box::new(shifted))))
     }
 
     fn plan<'v, 'w>(

@@ -13,6 +13,7 @@ use mesh_model::routing::request::Request;
 use mesh_model::routing::resolve::Why;
 use serde::Serialize;
 
+use crate::shift::Assumed;
 use crate::subject::{Subject, because};
 use crate::traffic::Lately;
 
@@ -46,6 +47,8 @@ pub(crate) struct Standing {
     pub(crate) run: Option<RunStanding>,
     /// An attempt (`set --try`) that is under way.
     pub(crate) attempt: Option<AttemptStanding>,
+    /// What could change this answer, and cannot be known from what was read.
+    pub(crate) assumptions: Vec<Assumed>,
     /// What Prometheus has counted in the last minute.
     pub(crate) traffic: Option<Lately>,
     /// Why there are no numbers.
@@ -250,6 +253,7 @@ impl Standing {
             unreached: unreached.unwrap_or_default(),
             run,
             attempt,
+            assumptions: subject.assumptions().into_iter().map(Assumed::from).collect(),
             traffic,
             no_traffic,
         }

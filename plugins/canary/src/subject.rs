@@ -8,7 +8,7 @@ use mesh_model::question::target::{self, Scope};
 use mesh_model::routing::registry::Host;
 use mesh_model::routing::{Callers, Routing};
 use mesh_model::service::Service;
-use mesh_model::world::World;
+use mesh_model::world::{Assumption, World};
 
 /// A service among everything that bears on its traffic.
 pub(crate) struct Subject<'r, 'w> {
@@ -73,6 +73,12 @@ impl<'r, 'w> Subject<'r, 'w> {
     /// The World.
     pub(crate) fn world(&self) -> &'w World {
         self.routing.world()
+    }
+
+    /// What could change which way requests take, and cannot be known from what was read.
+    pub(crate) fn assumptions(&self) -> Vec<Assumption> {
+        let all = self.routing.assumptions(self.host, &self.callers).into_iter().filter(|one| one.decisive);
+        all.map(|one| Assumption { code: one.code, text: one.text }).collect()
     }
 
     /// `namespace/name` of the Service.

@@ -164,6 +164,7 @@ impl Arguments {
         if !matches!(shift.output, Output::Table | Output::Wide | Output::Json) {
             return Err(Failure::usage("run has the formats table, wide and json"));
         }
+        self.check()?;
         let sink = Sink::open(&shift.source)?;
         let Sink::Cluster { writer, connection } = &sink else {
             return Err(Failure::usage(
@@ -228,14 +229,30 @@ impl Arguments {
         going.go(plan, from)
     }
 
-    /// A new run of a subject.
-    fn planned(&self, ui: &Ui, subject: &Subject<'_, '_>) -> Result<(Run, Settings, usize), Failure> {
+    /// What is wrong with the arguments, before anything is asked.
+    fn check(&self) -> Result<(), Failure> {
         if !self.steps.windows(2).all(|pair| pair[0] < pair[1]) {
             return Err(Failure::usage("--steps must rise"));
         }
         if self.query.is_some() && self.query_max.is_none() && self.query_tolerance.is_none() {
             return Err(Failure::usage("--query needs a limit: --query-max, --query-tolerance or both"));
         }
+        let is_compared = self.tolerance.is_some() || self.query_tolerance.is_some();
+        let is_limited = self.max_error_rate.is_some()
+            || self.max_p50.is_some()
+            || self.max_p99.is_some()
+            || self.query_max.is_some();
+        // Else the last step could only be held.
+        if is_compared && !is_limited && self.steps.last() == Some(&100) {
+            return Err(Failure::usage("at 100 % nothing of stable is left to compare the canary with").hint(
+                "add a limit of its own (--max-error-rate, --max-p99, --query-max), or end --steps below 100",
+            ));
+        }
+        Ok(())
+    }
+
+    /// A new run of a subject.
+    fn planned(&self, ui: &Ui, subject: &Subject<'_, '_>) -> Result<(Run, Settings, usize), Failure> {
         let milliseconds = |limit: Option<Duration>| limit.map(|limit| limit.as_secs_f64() * 1000.0);
         let has_limit = self.max_error_rate.is_some()
             || self.tolerance.is_some()
@@ -645,4 +662,34 @@ impl Going<'_> {
 fn reasons(looked: &Looked) -> Vec<String> {
     let worst = looked.findings.iter().filter(|finding| finding.verdict == looked.verdict);
     worst.map(|finding| format!("{}: {}", title(finding), finding.reason)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Holds the table of docs/canary-gate.md to what the gate asks for.
+    #[test]
+    fn the_documented_numbers_of_requests_are_those_of_the_gate() {
+        let settings = Settings { interval: 120.0, max_wait: 360.0, ..Settings::default() };
+        let alpha = Alpha { total: ALPHA, steps: 4, looks: settings.plan(&[10, 25, 50, 100], 15.0).looks() };
+        // A limit and a comparison for each reporter, and requests that went nowhere.
+        let fail = alpha.fail(5);
+        let page = include_str!("../../../../docs/canary-gate.md");
+        assert!(page.contains(&format!("up to {} looks", alpha.looks)), "{} looks", alpha.looks);
+        for percent in [5.0, 2.0, 1.0, 0.5, 0.1, 50.0] {
+            let rate = percent / 100.0;
+            let of = |failed, alpha| proportion::needed(failed, rate, alpha).unwrap_or_default();
+            let [none, one, five] = [0, 1, 5].map(|failed| of(failed, alpha.pass()));
+            let compared = of(0, alpha.pass() / 2.0);
+            let settings =
+                Settings { max_error_rate: Some(rate), tolerance: Some(rate), ..Settings::default() };
+            // What a run says before it begins.
+            assert_eq!(needs(&settings, alpha), Some(compared));
+            let certain = (0..=100).find(|failed| proportion::lower(*failed, 100, fail) > rate);
+            let certain = certain.unwrap_or_default();
+            let row = format!("| {percent} % | {none} | {one} | {five} | {compared} | {certain} |");
+            assert!(page.contains(&row), "docs/canary-gate.md should say {row}");
+        }
+    }
 }

@@ -210,7 +210,8 @@ impl Arguments {
                 return Ok(Exit::Unknown);
             }
             if interrupts.sleep(interval) {
-                return Ok(Exit::Yes);
+                // What a script waits for has not come.
+                return Ok(if view.until == Some(Until::Stable) { Exit::Unknown } else { Exit::Yes });
             }
             trouble = None;
             match fresh(connection, loaded, &WATCHED) {
@@ -356,6 +357,9 @@ fn words(ui: &Ui, standing: &Standing, is_wide: bool) -> Result<(), Failure> {
     }
     if standing.versions.iter().any(|version| version.ready.is_none()) {
         ui.note(dim("which pods are ready is not known from manifests"));
+    }
+    for assumed in &standing.assumptions {
+        assumed.say(ui);
     }
     for owner in &standing.owners {
         let text = format!("{} owns {} ({}): {}", owner.tool, owner.object, owner.evidence, owner.effect);

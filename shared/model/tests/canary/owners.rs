@@ -6,7 +6,7 @@ fn tools(metadata: &str) -> Vec<&'static str> {
     let text = format!(
         "{{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: a, namespace: shop, {metadata}}}, spec: {{}}}}"
     );
-    objects(&text).iter().flat_map(|object| owners(object)).map(|owner| owner.tool).collect()
+    objects(&text).iter().flat_map(owners).map(|owner| owner.tool).collect()
 }
 
 #[test]
