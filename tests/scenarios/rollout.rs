@@ -147,6 +147,10 @@ fn without_requests_nothing_is_proven(shop: &Shop) {
 }
 
 fn a_healthy_canary_is_promoted(shop: &Shop) {
+    let (code, text) =
+        shop.run("good", &["run", "payment", "--canary", "v2", "--dry-run=client", "-o", "json"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("\"kind\": \"CanaryCourse\""), "{text}");
     let words =
         ["run", "payment", "--canary", "v2", "--steps", "25,100", "--interval", "5s", "--max-wait", "90s"];
     let (code, text) =

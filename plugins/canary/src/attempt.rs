@@ -622,7 +622,8 @@ fn tell(ui: &Ui, shift: &ShiftArgs, answer: &Attempted) -> Result<(), Failure> {
     }
     answer.shifted.show(ui)?;
     let until = answer.until.as_deref().unwrap_or("its time is up");
-    ui.answer(strong(service) + plain(format!(": until {until}, then Kubernetes takes it back")))?;
+    let text = format!(": until {until}, then Kubernetes takes it back");
+    mesh_cli::layout::say(ui, 0, 2, vec![strong(service), plain(text)])?;
     let (namespace, name) = service.split_once('/').unwrap_or_default();
     ui.note(format!("keep it: kubectl mesh-canary promote {name} --try -n {namespace}"));
     ui.note(format!("end it:  kubectl mesh-canary abort {name} -n {namespace}"));

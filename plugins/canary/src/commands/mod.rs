@@ -26,8 +26,18 @@ kubectl mesh-canary payment
 # Give the new version half of it
 kubectl mesh-canary payment 50
 
-# Take back the last step
+# The same for a quarter of an hour: Kubernetes takes it back, whatever becomes of this machine
+kubectl mesh-canary payment 50 --try 15m
+
+# Step by step to the end, as long as errors and latency allow it
+kubectl mesh-canary run payment --steps 10,25,50,100 --interval 2m --max-error-rate 1% --max-p99 300ms
+
+# Take back the last step, or all
 kubectl mesh-canary undo payment
+kubectl mesh-canary abort payment
+
+# Make what is missing: subsets and routes
+kubectl mesh-canary init payment
 "
 )]
 pub(crate) struct Arguments {

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::time::{Duration, Instant, SystemTime};
 
 use mesh_cli::dry_run::DryRun;
-use mesh_cli::output::Output;
+use mesh_cli::output::{self, Output};
 use mesh_cli::text::{dim, plain};
 use mesh_cli::{Exit, Failure, Loaded, Table, Ui};
 use mesh_model::canary::carrier::Carrier;
@@ -95,7 +95,7 @@ pub(crate) struct Arguments {
     resume: bool,
     #[command(flatten)]
     prometheus: PrometheusArgs,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Flags")]
     shift: ShiftArgs,
 }
 
@@ -187,7 +187,8 @@ impl Arguments {
         };
         let needs = needs(&settings, alpha);
         if shift.dry_run.dry_run != DryRun::None {
-            course_of(ui, &subject, &run, &settings, needs, gate.name())?;
+            let is_json = shift.output == Output::Json;
+            course_of(ui, &subject, &run, &settings, needs, gate.name(), is_json)?;
             return Ok(Exit::Yes);
         }
         if !gate.has_istio() {
@@ -225,6 +226,7 @@ impl Arguments {
             begun: Instant::now(),
             why: Vec::new(),
             is_refused: false,
+            lags: false,
         };
         going.go(plan, from)
     }
@@ -327,6 +329,27 @@ fn needs(settings: &Settings, alpha: Alpha) -> Option<u64> {
     [absolute, compared, p50, p99].into_iter().flatten().max()
 }
 
+/// What a run would do, as programs see it. Times are in seconds.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CourseOf<'a> {
+    service: &'a str,
+    canary: &'a str,
+    steps: Vec<StepOf>,
+    interval: f64,
+    max_wait: f64,
+    /// The least number of requests to the canary that a step can pass with.
+    needs: Option<u64>,
+    prometheus: &'a str,
+}
+
+#[derive(Serialize)]
+struct StepOf {
+    percent: u32,
+    route: String,
+    weights: Vec<u32>,
+}
+
 /// Says what a run would do.
 fn course_of(
     ui: &Ui,
@@ -335,17 +358,34 @@ fn course_of(
     settings: &Settings,
     needs: Option<u64>,
     prometheus: &str,
+    is_json: bool,
 ) -> Result<(), Failure> {
-    let mut table = Table::new(&["STEP", "ROUTE", "WEIGHTS"]);
     let canary = subject.versions.iter().find(|version| version.name == run.canary);
-    for step in &run.steps {
+    let mut steps = Vec::new();
+    for percent in &run.steps {
         let Some(canary) = canary else { continue };
-        let moving = plan::moving(&subject.carriers, canary, *step, &wanted(run, &subject.carriers));
+        let moving = plan::moving(&subject.carriers, canary, *percent, &wanted(run, &subject.carriers));
         for one in moving.map_err(crate::shift::no_plan)? {
             let Some(carrier) = subject.carriers.get(one.carrier) else { continue };
-            let weights = one.to.iter().map(u32::to_string).collect::<Vec<_>>().join("/");
-            table.row([plain(format!("{step} %")), plain(label(carrier)), plain(weights)]);
+            steps.push(StepOf { percent: *percent, route: label(carrier), weights: one.to });
         }
+    }
+    if is_json {
+        let course = CourseOf {
+            service: &run.service,
+            canary: &run.canary,
+            steps,
+            interval: settings.interval,
+            max_wait: settings.max_wait,
+            needs,
+            prometheus,
+        };
+        return output::json(ui, "CanaryCourse", &course);
+    }
+    let mut table = Table::new(&["STEP", "ROUTE", "WEIGHTS"]);
+    for step in steps {
+        let percent = plain(format!("{} %", step.percent));
+        table.row([percent, plain(step.route), plain(crate::shift::list(&step.weights))]);
     }
     ui.table(&table)?;
     let seconds = crate::words::seconds;
@@ -385,6 +425,8 @@ struct Going<'a> {
     why: Vec<String>,
     /// Whether the first step would have cut callers off, and was not made.
     is_refused: bool,
+    /// Whether a shift was written, and some proxies do not have it.
+    lags: bool,
 }
 
 impl Going<'_> {
@@ -472,6 +514,7 @@ impl Going<'_> {
                     _ if shifted.proof.as_ref().is_some_and(|proof| proof.interrupted) => Event::Interrupted,
                     _ => {
                         let proof = shifted.proof.unwrap_or_default();
+                        self.lags = true;
                         self.why =
                             vec![format!("only {} of {} proxies have the weights", proof.have, proof.asked)];
                         Event::Unwritten
@@ -624,7 +667,7 @@ impl Going<'_> {
             }
             End::Failed => (Exit::No, format!("the weights from before the run are back: {why}"), None),
             End::FailedAndStuck => {
-                (Exit::CouldNot, format!("and the weights from before are not back: {why}; {off}"), None)
+                (Exit::CouldNot, format!("the weights from before are not back: {why}; {off}"), None)
             }
             End::Held => (
                 Exit::Unknown,
@@ -634,6 +677,7 @@ impl Going<'_> {
             End::Interrupted => (Exit::Unknown, format!("the weights stay as they are; {on}; {off}"), None),
             End::Lost => (Exit::Conflict, format!("somebody else changed the routes: {why}"), None),
             End::Stuck if self.is_refused => (Exit::No, format!("refused, nothing was changed: {why}"), None),
+            End::Stuck if self.lags => (Exit::Unknown, format!("held: {why}; {on}; {off}"), Some(percent)),
             End::Stuck => (Exit::CouldNot, format!("{why}; {on}; {off}"), None),
         };
         self.teller.tell(&Told::Ended { end: word(end), percent, text: &text })?;
