@@ -147,10 +147,13 @@ impl<'w> Builder<'_, 'w> {
     /// The TLS servers: routes where they end TLS, ways where they pass it on.
     fn tls_ways(&self, listeners: &Listeners<'w>, target: u16) -> Vec<(Chain, Option<Table>)> {
         let mut chains: Vec<(Chain, Option<Table>)> = Vec::new();
+        // Server names are taken once for all servers of a port (`tlsHostsByPort`), each with its address.
+        let mut taken: BTreeMap<String, String> = BTreeMap::new();
         for (gateway, server) in &listeners.tls {
             let passes = matches!(server.tls.as_deref(), Some("PASSTHROUGH"));
             if passes {
-                chains.extend(self.tls_chains(gateway, server).into_iter().map(|chain| (chain, None)));
+                let own = self.tls_chains(gateway, server, &mut taken);
+                chains.extend(own.into_iter().map(|chain| (chain, None)));
                 continue;
             }
             let server_names: Vec<String> = server
@@ -266,19 +269,18 @@ impl<'w> Builder<'_, 'w> {
         None
     }
 
-    fn tls_chains(&self, gateway: &str, server: &Server) -> Vec<Chain> {
+    fn tls_chains(&self, gateway: &str, server: &Server, taken: &mut BTreeMap<String, String>) -> Vec<Chain> {
         let mut chains: Vec<Chain> = Vec::new();
-        let mut taken: Vec<String> = Vec::new();
         for (number, one) in self.bound(gateway) {
             if !has_server_host(&server.hosts, one) {
                 continue;
             }
             for route in one.tls.iter().filter(|route| !route.destinations.is_empty()) {
                 for matches in route.matches.iter().filter(|m| fits_server(&m.caller, gateway, server.port)) {
-                    if matches.sni_hosts.iter().any(|name| taken.contains(name)) {
+                    if matches.sni_hosts.iter().any(|name| taken.get(name) == Some(&server.bind)) {
                         continue;
                     }
-                    taken.extend(matches.sni_hosts.iter().cloned());
+                    taken.extend(matches.sni_hosts.iter().map(|name| (name.clone(), server.bind.clone())));
                     chains.push(Chain {
                         server_names: matches.sni_hosts.clone(),
                         clusters: clusters(&route.destinations, server.port, &|name| self.scope.host(name)),

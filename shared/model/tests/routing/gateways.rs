@@ -106,3 +106,23 @@ fn two_servers_that_end_tls_for_the_same_names_are_refused() {
     let mesh = bound(gateway(&format!("{HTTPS}, {other}")), "shop/a", 1, &format!("{{route: [{TO_V1}]}}"));
     assert_eq!(mesh.way("edge", "tls://shop.example.com:443/a"), "Refused -");
 }
+
+#[test]
+fn server_names_passed_on_are_taken_once_for_all_servers() {
+    let pass = |hosts: &str| {
+        format!(
+            "{{port: {{number: 443, name: tls, protocol: TLS}}, hosts: [{hosts}], tls: {{mode: PASSTHROUGH}}}}"
+        )
+    };
+    let tls = |subset: &str| {
+        format!(
+            "{{hosts: [shop.example.com], gateways: [shop/edge], tls: [{{match: [{{sniHosts: [shop.example.com]}}], \
+             route: [{subset}]}}]}}"
+        )
+    };
+    let mesh = gateway(&format!("{}, {}", pass("shop.example.com"), pass("'./*'")))
+        .aged("VirtualService", "shop/a", 1, &tls(TO_V1))
+        .aged("VirtualService", "shop/b", 2, &tls(TO_V2));
+    assert_eq!(mesh.way("edge", "tls://shop.example.com:443/"), "Routed shop/a server.shop:443/v1=1");
+    assert_eq!(mesh.way("edge", "tls://other.example.com:443/"), "Reset -");
+}
