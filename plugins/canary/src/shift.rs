@@ -491,6 +491,9 @@ impl Shifts<'_> {
             Err(error) => error,
         };
         let NoPlan::Ambiguous { routes } = &error else { return Err(no_plan(error)) };
+        if is_half_a_step(subject) {
+            return plan::moving(&subject.carriers, canary, percent, &Wanted::All).map_err(no_plan);
+        }
         let rows: Vec<String> = routes
             .iter()
             .map(|(route, share)| match share {
@@ -575,6 +578,15 @@ impl Shifted {
         }
         self.proof.as_ref().map_or(Ok(()), |proof| proof.show(ui, "in force"))
     }
+}
+
+/// Whether the routes differ because a step of all of them has not reached some yet: it was interrupted, or is on
+/// its way. They belong together all the same.
+fn is_half_a_step(subject: &Subject<'_, '_>) -> bool {
+    let Some(step) = plan::last_step(&subject.carriers) else { return false };
+    let mut split = subject.carriers.iter().filter(|carrier| carrier.is_split());
+    !plan::unreached(&subject.carriers, &step).is_empty()
+        && split.all(|carrier| step.together.contains(&carrier.place.object.key()))
 }
 
 /// Warns of a step before that was interrupted.
