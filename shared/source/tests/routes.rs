@@ -100,6 +100,21 @@ fn left_to_chance(routing: &Routing<'_>) -> BTreeSet<String> {
             found.insert(host.name.clone());
         }
     }
+    // Of a Service that is exported to nobody istiod has the endpoints only if it met a pod after it
+    // (`recomputeServiceForPod`, `serviceNeedsPush`): a ServiceEntry of its name, which others may know, has them too.
+    let entries: BTreeSet<(&str, &str)> = routing
+        .registry
+        .hosts()
+        .iter()
+        .filter(|host| !host.is_service())
+        .map(|host| (host.name.as_str(), host.namespace()))
+        .collect();
+    let hidden = routing.registry.hosts().iter().filter(|host| {
+        host.is_service()
+            && host.export_to.iter().any(|to| to == "~")
+            && entries.contains(&(host.name.as_str(), host.namespace()))
+    });
+    found.extend(hidden.map(|host| host.name.clone()));
     found
 }
 

@@ -22,7 +22,7 @@ use std::{env, fs, io};
 
 use mesh_bench::process::{Cost, cost};
 use mesh_bench::shape::Shape;
-use mesh_bench::{access_log, decide};
+use mesh_bench::{access_log, decide, shift};
 use mesh_model::authorization::evaluator::Evaluator;
 use mesh_model::question::target::{Scope, find};
 use mesh_model::question::who_can::who_can;
@@ -33,6 +33,9 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Cases of `test` in the World of full size.
 const CASES: usize = 100_000;
+
+/// Services of the mesh in which a shift is planned.
+const SERVICES: usize = 1_000;
 
 /// Lines of an access log.
 const LINES: usize = 1_000_000;
@@ -52,8 +55,8 @@ fn main() -> Result<ExitCode> {
             writeln!(out, "{:.0} requests a second, {} % let through", rate.a_second, rate.let_through)?;
         }
         ["phases", directory, target] => writeln!(out, "{:?}", Phases::of(directory, target)?)?,
-        ["shift"] => shift(&mut out, 1_000)?,
-        ["shift", services] => shift(&mut out, services.parse()?)?,
+        ["shift"] => writeln!(out, "{:?}", planning(SERVICES)?)?,
+        ["shift", services] => writeln!(out, "{:?}", planning(services.parse()?)?)?,
         ["log", file] => access_log::write(Path::new(file), LINES, false)?,
         ["world", directory] => Shape::FULL.write(Path::new(directory))?,
         ["world", directory, part] => {
@@ -62,19 +65,17 @@ fn main() -> Result<ExitCode> {
         }
         _ => {
             return Err(
-                "usage: measure report|guard BINARY, decide, phases DIRECTORY TARGET, log FILE, world DIRECTORY".into(),
+                "usage: measure report|guard BINARY, decide, phases DIRECTORY TARGET, shift [SERVICES], log FILE, world DIRECTORY".into(),
             );
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints where the time of a shift goes before anything is written.
-fn shift(out: &mut impl io::Write, services: usize) -> Result<()> {
-    let world = mesh_bench::shift::world(services);
-    let parts = mesh_bench::shift::parts(&world).ok_or("the World is not as it should be")?;
-    writeln!(out, "{services} services, {:?}: {parts:?}", parts.whole())?;
-    Ok(())
+/// Where the time of a shift goes before anything is written.
+fn planning(services: usize) -> Result<shift::Parts> {
+    let world = shift::world(services);
+    shift::parts(&world).ok_or_else(|| "the World is not as it should be".into())
 }
 
 /// Where the time of `who-can` goes.
@@ -248,6 +249,22 @@ fn report(binary: &str) -> Result<String> {
             megabytes(it.test.memory),
         )?;
     }
+
+    text.push_str(
+        "\n| services | a shift's plan | routing | callers and their proxies | preflight |\n\
+         | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for services in [SERVICES / 4, SERVICES / 2, SERVICES, 2 * SERVICES, 4 * SERVICES] {
+        let parts = planning(services)?;
+        writeln!(
+            text,
+            "| {services} | {} | {} | {} | {} |",
+            seconds(parts.whole()),
+            seconds(parts.routing),
+            seconds(parts.callers + parts.carriers),
+            seconds(parts.preflight),
+        )?;
+    }
     Ok(text)
 }
 
@@ -274,6 +291,9 @@ fn guard(binary: &str) -> Result<ExitCode> {
         )?;
         kept &= cost.wall < limit && cost.memory < limit_megabytes * 1_000_000;
     }
+    let (shift, limit) = (planning(SERVICES)?.whole(), Duration::from_secs(3));
+    writeln!(out, "a shift's plan: {} (limit {})", seconds(shift), seconds(limit))?;
+    kept &= shift < limit;
     Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -319,13 +319,10 @@ impl Chain {
 
 impl<'w> Listeners<'w> {
     fn add(&mut self, gateway: String, server: &'w Server, names: &mut BTreeMap<String, String>) {
+        if server.tls.is_some() && !take(&server.hosts, &server.bind, names) {
+            return;
+        }
         if server.tls.is_some() && !server.https_redirect_only() {
-            // A name that is taken leaves out the whole server.
-            let is_taken = server.hosts.iter().any(|host| names.get(host) == Some(&server.bind));
-            if is_taken {
-                return;
-            }
-            names.extend(server.hosts.iter().map(|host| (host.clone(), server.bind.clone())));
             if self.http.is_empty() && self.tcp.is_none() {
                 self.tls.push((gateway, server));
             }
@@ -338,6 +335,16 @@ impl<'w> Listeners<'w> {
             self.tcp = Some((gateway, server));
         }
     }
+}
+
+/// Takes the hosts of a server that has `tls`, be it only to redirect; `false` where one was taken before, which leaves
+/// out the whole server (`CheckDuplicates`).
+fn take(hosts: &[String], bind: &str, taken: &mut BTreeMap<String, String>) -> bool {
+    let is_free = !hosts.iter().any(|host| taken.get(host).is_some_and(|other| other == bind));
+    if is_free {
+        taken.extend(hosts.iter().map(|host| (host.clone(), bind.to_owned())));
+    }
+    is_free
 }
 
 impl Server {

@@ -101,6 +101,23 @@ fn a_server_that_redirects_to_https_redirects_all_its_hosts() {
 }
 
 #[test]
+fn a_server_that_redirects_is_left_out_where_an_older_one_has_a_host_of_it() {
+    let redirects = |hosts: &str| {
+        format!(
+            "{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: [{hosts}], tls: {{httpsRedirect: true}}}}"
+        )
+    };
+    let older = redirects("shop.example.com");
+    let younger = redirects("shop.example.com, www.example.com");
+    let mesh = gateway(&format!("{older}, {younger}"));
+    assert_eq!(mesh.way("edge", "shop.example.com/"), "Redirect -");
+    assert_eq!(mesh.way("edge", "www.example.com/"), "NotFound -");
+    // Without `tls` no host of it is asked for.
+    let mesh = gateway(&format!("{older}, {HTTP}"));
+    assert_eq!(mesh.way("edge", "shop.example.com/"), "Redirect -");
+}
+
+#[test]
 fn two_servers_that_end_tls_for_the_same_names_are_refused() {
     let other = HTTPS.replace("name: https", "name: other").replace("['*']", "['other/*']");
     let mesh = bound(gateway(&format!("{HTTPS}, {other}")), "shop/a", 1, &format!("{{route: [{TO_V1}]}}"));
